@@ -1,0 +1,1 @@
+"""What runs on a Pi: capture, encode, score, judge, (decode), publish."""

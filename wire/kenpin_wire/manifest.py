@@ -1,0 +1,150 @@
+"""The manifest of a release: everything that must be true together for a score to mean the same everywhere.
+
+A release is one plain zip, `NAME-VERSION.kenpin`, holding `manifest.json` and the files it names. This module
+describes the manifest only; reading the zip is the agent's, writing it the trainer's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from kenpin_wire.errors import ReleaseError
+from kenpin_wire.messages import ReleaseName, Sha256, now
+
+SCHEMA_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+
+HeadKind = Literal["lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn"]
+FileName = Annotated[str, Field(pattern=r"^(golden/)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=80)]
+"""A file inside the zip: no absolute path, no `..`, no folder but `golden/`."""
+
+
+class Section(BaseModel):
+    """A part of the manifest. Unknown fields are ignored, so that an older agent reads a newer trainer's
+    manifest as long as the schema version is the same."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class File(Section):
+    """A file of the release and its hash."""
+
+    file: FileName
+    sha256: Sha256
+    size: Annotated[int, Field(gt=0)]
+
+
+class Input(Section):
+    """How a camera's picture becomes the encoder's input: cropped, scaled, its colours put in order.
+
+    The encoder takes float32 of shape (1, height, width, 3) with pixel values 0 to 255; any normalisation is
+    inside the model.
+    """
+
+    width: Annotated[int, Field(ge=32, le=1024)] = 128
+    height: Annotated[int, Field(ge=32, le=1024)] = 128
+    color: Literal["RGB"] = "RGB"
+    crop: Literal["none", "center_square"] = "none"
+    resize: Literal["area", "linear"] = "area"
+
+
+class Encoder(File):
+    """The network. Outputs are found by name, not by order: the pooled vector, then each map."""
+
+    architecture: str = ""
+    pooled: str
+    maps: list[str]
+    provenance: str = ""
+
+
+class Head(File):
+    """The scorer and its arrays. `maps` names the encoder's maps that it, or the heatmap, is made from."""
+
+    kind: HeadKind
+    maps: list[str] = Field(default_factory=list)
+    parameters: dict[str, FiniteFloat] = Field(default_factory=dict)
+
+
+class Calibration(Section):
+    """What held-out good pictures scored, and the threshold that follows.
+
+    `scores` are all of them, ascending, so that a threshold can be set as a false-reject rate on the device.
+    """
+
+    scores: list[FiniteFloat]
+    false_rejects: Annotated[FiniteFloat, Field(gt=0, lt=1)]
+    threshold: FiniteFloat
+    method: str = ""
+    note: str = ""
+
+
+class Heatmap(Section):
+    """The colour scale of the patch heatmap, absolute: `normal` is drawn as the first colour, `limit` as the
+    colour of the threshold, and so a good part stays calm whatever its own maximum."""
+
+    kind: Literal["patch"] = "patch"
+    normal: FiniteFloat
+    limit: FiniteFloat
+
+
+class Golden(File):
+    """A picture and the score that it must give on every device, within `tolerance`."""
+
+    score: FiniteFloat
+    tolerance: Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Manifest(Section):
+    """See the module's docstring."""
+
+    schema_version: int = SCHEMA_VERSION
+    release: ReleaseName
+    created: AwareDatetime = Field(default_factory=now)
+    input: Input
+    encoder: Encoder
+    head: Head
+    calibration: Calibration
+    heatmap: Heatmap
+    golden: Annotated[list[Golden], Field(min_length=1)]
+    fitted_on: list[Sha256] = Field(default_factory=list)
+    """`picture_id` of every picture that the head was fitted on: never counted in an evaluation."""
+    calibrated_on: list[Sha256] = Field(default_factory=list)
+    report: dict[str, Any] = Field(default_factory=dict)
+    """How it was made: arguments, candidates and their cross-validated results, program versions."""
+
+
+def parse_manifest(text: bytes, where: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        text: The JSON.
+        where: The release's file, for the error.
+
+    Raises:
+        ReleaseError: if it is no manifest, or one of a newer schema.
+    """
+    try:
+        schema = _Schema.model_validate_json(text).schema_version
+    except ValidationError:
+        raise ReleaseError("its manifest is not a Kenpin manifest", where=where, remedy=_REMAKE) from None
+    if schema > SCHEMA_VERSION:
+        raise ReleaseError(
+            f"made for release schema {schema}, this program reads up to {SCHEMA_VERSION}",
+            where=where,
+            remedy="Update the program on this device, or make the release with an older trainer.",
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ReleaseError(f"manifest field {field}: {first['msg']}", where=where, remedy=_REMAKE) from None
+
+
+class _Schema(Section):
+    schema_version: int
+
+
+_REMAKE = "Make the release again with `kenpin train`, or fetch it again."
