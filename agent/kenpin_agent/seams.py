@@ -11,7 +11,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
 from kenpin_wire.messages import Message
 from kenpin_wire.topics import Channel
 
@@ -134,7 +133,7 @@ class Link(Protocol):
         contract is counted, logged and dropped before it gets here."""
 
     def on_connect(self, handler: Callable[[], None]) -> None:
-        """Call `handler` after each (re)connection, once the subscriptions stand, on the link's own thread."""
+        """Call `handler` after each (re)connection, once the subscriptions stand, on its thread."""
 
     def start(self) -> None: ...
 
