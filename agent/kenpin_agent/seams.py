@@ -5,6 +5,7 @@ Each protocol has its real implementations in a module of its own and a fake in 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -53,19 +54,23 @@ class Clock(Protocol):
     def monotonic_s(self) -> float: ...
     def wall_s(self) -> float: ...
 
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        """Wait until `event` is set or the time has passed; returns whether it is set."""
+
 
 class Camera(Protocol):
-    """Gives frames until it is closed. Used by one thread at a time."""
+    """Gives frames until it is closed. Read by one thread at a time."""
 
     def read(self) -> Frame | None:
-        """The next frame, waiting for it; None when the source has ended for good (a folder played once).
+        """The next frame, waiting for it; None when the source has ended for good (a folder played once) or the
+        camera was closed.
 
         Raises:
             CameraError: if the camera is lost. The caller closes it and opens another with back-off.
         """
 
     def close(self) -> None:
-        """Let go of the device. May be called twice."""
+        """Let go of the device, from any thread; a waiting `read` returns at once. May be called twice."""
 
 
 class Thermometer(Protocol):
