@@ -35,7 +35,7 @@ class SimulatedBoard:
         resistance_k_per_w: float = 20.0,
         ambient_c: float = 25.0,
         *,
-        capacities: tuple[float, float] = Capacities(),  # noqa: B008  a named tuple cannot change
+        capacities: tuple[float, float] = Capacities(),
         idle_w: float = 1.4,
         full_w: float = 4.4,
         throttle_c: float = 80.0,
