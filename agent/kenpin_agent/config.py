@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pydantic_core import ErrorDetails
 
 from kenpin_agent.cameras.config import CameraConfig, FolderConfig, SimulatedConfig
-from kenpin_agent.governor import GovernorSettings
 from kenpin_agent.link.settings import BrokerSettings
 from kenpin_agent.thermometers import AutoConfig, ThermometerConfig
 from kenpin_wire.errors import ConfigError
@@ -29,9 +28,9 @@ _PATHS = (
     ("release",),
     ("camera", "path"),
     ("broker", "password_file"),
-    ("broker", "ca_file"),
-    ("broker", "cert_file"),
-    ("broker", "key_file"),
+    ("broker", "tls", "ca_file"),
+    ("broker", "tls", "cert_file"),
+    ("broker", "tls", "key_file"),
 )
 
 
@@ -52,6 +51,13 @@ class InspectionConfig(_Section):
     roi: Roi | None = None
 
 
+class GovernorConfig(_Section):
+    """What the operator may say about heat; the board's own limits are known."""
+
+    limit_c: Annotated[FiniteFloat, Field(gt=0, le=120)] | None = None
+    """Hold this temperature instead of the board's limit."""
+
+
 class AgentConfig(_Section):
     """All of it. `site`, `line`, `device` and `camera` have no default."""
 
@@ -65,7 +71,7 @@ class AgentConfig(_Section):
     camera: CameraConfig
     inspection: InspectionConfig = InspectionConfig()
     thermometer: ThermometerConfig = AutoConfig()
-    governor: GovernorSettings = GovernorSettings()
+    governor: GovernorConfig = GovernorConfig()
 
     @property
     def address(self) -> Address:
@@ -102,7 +108,7 @@ def load_config(path: Path) -> AgentConfig:
         config = AgentConfig.model_validate(table)
         _ = config.address  # checks the names
     except ValidationError as error:
-        what, remedy = _explain(error.errors(include_url=False)[0], error.title)
+        what, remedy = _explain(error.errors(include_url=False)[0])
         raise ConfigError(what, where=str(path), remedy=remedy) from None
     except ConfigError as error:
         raise ConfigError(f"{error.where}: {error.what}", where=str(path), remedy=error.remedy) from None
@@ -119,7 +125,7 @@ def _make_absolute(table: dict[str, Any], keys: tuple[str, ...], folder: Path) -
         inner[keys[-1]] = str(folder.absolute() / inner[keys[-1]])
 
 
-def _explain(error: ErrorDetails, _title: str) -> tuple[str, str]:
+def _explain(error: ErrorDetails) -> tuple[str, str]:
     """One validation error as (what, remedy). The input is left out: it may be a password."""
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)

@@ -131,6 +131,10 @@ class Link(Protocol):
     @property
     def outbox_depth(self) -> int: ...
 
+    @property
+    def rejected_messages(self) -> int:
+        """How many messages to this device broke the contract since it started."""
+
     def publish(self, message: Outgoing) -> None: ...
 
     def on_message(self, handler: Callable[[Incoming], None]) -> None:

@@ -254,7 +254,7 @@ class Deployer:
         if fetch is None or self._clock.monotonic_s() - self._asked_s < fetch.patience_s:
             return
         if fetch.hopeless:
-            reason = f"no block came after {fetch.tries} requests; is the controller running and does it have the file?"
+            reason = f"no block came after {fetch.tries} requests; is the controller running, with this file?"
             self._happen(FetchFailed(reason, Phase.TIMED_OUT))
         else:
             self._ask()

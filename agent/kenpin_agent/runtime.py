@@ -1,0 +1,219 @@
+"""The agent: the parts put together, and the loop that the sentence runs in.
+
+Three threads share the work: the grabber waits for the camera, paho's thread for the network, and this loop
+inspects. A fourth, the deployer, sleeps unless a release is on its way. The loop owns the release and the judge;
+what others want of it they leave where it looks between two frames.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import replace
+
+from kenpin_agent.commands import Commands
+from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.machine import Activated, Ordered, TrialFailed, TrialPassed
+from kenpin_agent.grabber import Grabber
+from kenpin_agent.heat import HeatWatch
+from kenpin_agent.inspect import Inspection, inspect
+from kenpin_agent.judge import Judge, JudgeState
+from kenpin_agent.release import Release
+from kenpin_agent.reporting import Reporter
+from kenpin_agent.seams import Clock, Frame, Incoming, Link, Outgoing
+from kenpin_agent.settings_desk import SettingsDesk
+from kenpin_agent.telemetry import Vitals
+from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, Telemetry, Verdict
+from kenpin_wire.topics import Channel
+
+log = logging.getLogger(__name__)
+
+TRIAL_VERDICTS = 10
+"""Live frames that a candidate must judge before it is committed."""
+TELEMETRY_EVERY_S = 10.0
+_LOOK_UP_S = 0.2  # how long the loop waits for a frame before it looks at everything else
+_ERRORS_EVERY_S = 10.0
+
+
+class Agent:
+    """One device at work.
+
+    Every part comes from outside (`kenpin_agent.assembly` puts the real ones together), so that a test can
+    run this very loop with any of them replaced.
+    """
+
+    def __init__(
+        self,
+        *,
+        grabber: Grabber,
+        link: Link,
+        deployer: Deployer,
+        switch: Switch,
+        desk: SettingsDesk,
+        heat: HeatWatch,
+        reporter: Reporter,
+        vitals: Vitals,
+        clock: Clock,
+        window: int,
+    ) -> None:
+        self._grabber = grabber
+        self._link = link
+        self._deployer = deployer
+        self._switch = switch
+        self._desk = desk
+        self._heat = heat
+        self._reporter = reporter
+        self._vitals = vitals
+        self._clock = clock
+        self._window = window
+        self._commands = Commands(link)
+        self._release: Release | None = None
+        self._judge: JudgeState = JudgeState()
+        self._trial_left = 0
+        self._good_parts = 0
+        self._began_s = clock.monotonic_s()
+        self._verdicts_s: deque[float] = deque(maxlen=100)
+        self._told_s = float("-inf")
+        self._told: tuple[object, ...] = ()
+        self._complained_s = float("-inf")
+
+    def run(self, stop: threading.Event) -> None:
+        """Inspect until `stop` is set. Returns with everything closed."""
+        self._link.on_message(self._on_message)
+        self._run_release(self._deployer.load_committed())
+        self._grabber.start()
+        self._link.start()
+        self._deployer.start()
+        try:
+            while not stop.is_set():
+                self._take_over()
+                if self._heat.tick():
+                    self._tell_telemetry()
+                frame = self._grabber.take(_LOOK_UP_S)
+                if frame is not None and self._release is not None and self._desk.current.inspection:
+                    rest_s = self._heat.worked(self._inspect(frame, self._release))
+                    if rest_s > 0:
+                        self._clock.wait(stop, min(rest_s, 1.0))
+        finally:
+            self._grabber.stop()
+            self._deployer.stop()
+            self._publish(self._reporter.flush())
+            self._link.stop()
+
+    # One frame -------------------------------------------------------------------------------------------
+
+    def _inspect(self, frame: Frame, release: Release) -> float:
+        """Inspect and report; returns the seconds it took. An error in it never ends the loop."""
+        began_s = self._clock.monotonic_s()
+        try:
+            self._publish(self._judge_frame(frame, release))
+        except Exception as error:  # noqa: BLE001  the line goes on whatever one frame or release brings
+            self._failed(error)
+        else:
+            self._verdicts_s.append(self._clock.monotonic_s())
+            if self._trial_left:
+                self._trial_left -= 1
+                if not self._trial_left:
+                    self._deployer.post(TrialPassed())
+        return self._clock.monotonic_s() - began_s
+
+    def _judge_frame(self, frame: Frame, release: Release) -> list[Outgoing]:
+        settings, allowance = self._desk.current, self._heat.allowance
+        assert settings.threshold is not None  # there is a release
+        asked = self._commands.snapshot_wanted
+
+        def wanted(verdict: Verdict) -> bool:
+            if verdict is Verdict.ANOMALY:
+                return self._reporter.begins_event(verdict, frame.part) or asked
+            every = settings.heatmap_every
+            return asked or bool(every and allowance.heatmaps and self._good_parts % every == every - 1)
+
+        self._judge, inspection = inspect(
+            frame,
+            release,
+            self._judge,
+            Judge(settings.threshold, self._window),
+            wanted=wanted,
+            roi=settings.roi,
+            monotonic_s=self._clock.monotonic_s,
+        )
+        self._good_parts += inspection.verdict is Verdict.NORMAL
+        return self._reporter.report(inspection, wall_s=self._clock.wall_s()) + self._commands.answer(inspection)
+
+    def _failed(self, error: Exception) -> None:
+        if self._trial_left:
+            self._trial_left = 0
+            self._deployer.post(TrialFailed(f"it failed on a live frame: {error}"))
+        now_s = self._clock.monotonic_s()
+        if now_s - self._complained_s >= _ERRORS_EVERY_S:
+            self._complained_s = now_s
+            log.error("a frame could not be judged: %s: %s", type(error).__name__, error)
+
+    # Between frames --------------------------------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        """Switch to the release that the deployer offers, if it does."""
+        offered = self._switch.take()
+        if offered is None:
+            return
+        release, candidate = offered
+        self._run_release(release)
+        self._trial_left = TRIAL_VERDICTS if candidate else 0
+        if candidate:
+            self._deployer.post(Activated())
+
+    def _run_release(self, release: Release | None) -> None:
+        self._publish(self._reporter.flush())
+        self._release = release
+        self._judge = JudgeState()
+        self._desk.release_changed(release.manifest if release else None)
+        self._told = ()
+
+    def _tell_telemetry(self) -> None:
+        """Every ten seconds, and at once when something a person would act on has changed."""
+        now_s = self._clock.monotonic_s()
+        message = self._telemetry(now_s)
+        said = (message.camera, message.camera_detail, message.throttle_bits, round(message.allowance, 1))
+        if said == self._told and now_s - self._told_s < TELEMETRY_EVERY_S:
+            return
+        self._told, self._told_s = said, now_s
+        self._link.publish(Outgoing(Channel.TELEMETRY, message))
+
+    def _telemetry(self, now_s: float) -> Telemetry:
+        heat, grabber, times = self._heat, self._grabber, self._verdicts_s
+        recent = [s for s in times if now_s - s <= TELEMETRY_EVERY_S]
+        span_s = now_s - recent[0] if len(recent) > 1 else 0.0
+        return Telemetry(
+            temperature_c=heat.reading.temperature_c,
+            throttle_bits=heat.reading.throttle_bits,
+            fps=round((len(recent) - 1) / span_s, 2) if span_s > 0 else 0.0,
+            allowance=round(heat.allowance.rate, 3),
+            reason=heat.allowance.reason,
+            camera=grabber.state,
+            camera_detail=grabber.detail,
+            frames=grabber.frames,
+            dropped=grabber.dropped,
+            memory_mb=self._vitals.memory_mb(),
+            disk_free_mb=self._vitals.disk_free_mb(),
+            outbox=self._link.outbox_depth,
+            uptime_s=round(now_s - self._began_s, 1),
+            rejected_messages=self._link.rejected_messages,
+        )
+
+    def _publish(self, messages: list[Outgoing]) -> None:
+        for message in messages:
+            self._link.publish(message)
+
+    # The link's thread -----------------------------------------------------------------------------------
+
+    def _on_message(self, message: Incoming) -> None:
+        match message.payload:
+            case DesiredConfig() as wish:
+                self._desk.wish(wish, whole_line=message.whole_line)
+            case DesiredRelease() as order:
+                self._deployer.post(Ordered(order))
+            case Command() as command:
+                self._commands.take(message.argument, command)
+            case bytes() as payload if message.channel is Channel.SET_BLOB:
+                self._deployer.block_came(message.argument, payload)
