@@ -1,0 +1,104 @@
+"""Heads: from an encoder's features to one score, and to a score for each patch of the picture.
+
+A head is a frozen bundle of numpy arrays; how it is fitted is the trainer's business (`kenpin_models`). Every
+head, pooled ones too, says where a picture is odd, for the heatmap.
+
+| kind          | looks at      | score                                                          |
+|---------------|---------------|----------------------------------------------------------------|
+| `lof`         | pooled vector | local outlier factor against the references (1 is normal)      |
+| `knn`         | pooled vector | mean distance to the k nearest references                      |
+| `cosine`      | pooled vector | 1 − cosine to the mean direction                               |
+| `mahalanobis` | pooled vector | Mahalanobis distance                                           |
+| `padim`       | patches       | mean of the greatest share of distances to each place's Gaussian |
+| `patch_knn`   | patches       | mean of the greatest share of distances to the memory bank     |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kenpin_agent.encoder import Features
+from kenpin_agent.heads.patches import Padim, PatchGaussian, PatchKnn, patch_embedding, top_mean
+from kenpin_agent.heads.pooled import Cosine, Knn, Lof, Mahalanobis, local_densities
+from kenpin_wire.errors import ReleaseError
+from kenpin_wire.manifest import HeadKind
+
+__all__ = [
+    "Cosine",
+    "Head",
+    "Knn",
+    "Lof",
+    "Mahalanobis",
+    "Padim",
+    "PatchGaussian",
+    "PatchKnn",
+    "load_head",
+    "local_densities",
+    "patch_embedding",
+    "top_mean",
+]
+
+
+class Head(Protocol):
+    """What turns features into a score."""
+
+    @property
+    def kind(self) -> HeadKind: ...
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The encoder's maps that it, or its heatmap, is made from; the first is the finest."""
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """For the manifest; with `arrays`, all that `load_head` needs to make it again."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """For `head.npz`."""
+
+    def score(self, features: Features) -> float:
+        """How unlike the good parts, higher is more so."""
+
+    def patch_scores(self, features: Features) -> npt.NDArray[np.float32]:
+        """The same for each patch, shape (h, w) of the finest map, float32."""
+
+
+_KINDS: dict[str, type[Lof] | type[Knn] | type[Cosine] | type[Mahalanobis] | type[Padim] | type[PatchKnn]] = {
+    head.kind: head for head in (Lof, Knn, Cosine, Mahalanobis, Padim, PatchKnn)
+}
+
+
+def load_head(
+    kind: str,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    parameters: Mapping[str, float],
+    *,
+    maps: Sequence[str],
+    where: str = "head.npz",
+) -> Head:
+    """Make a head from what a release stores of it.
+
+    Args:
+        maps: The manifest's `head.maps`.
+        where: Named in errors.
+
+    Raises:
+        ReleaseError: if the kind is unknown, or an array or a parameter is missing, of the wrong shape or
+            type, out of range or not finite.
+    """
+    if kind not in _KINDS:
+        raise ReleaseError(f"a head of unknown kind {kind}", where=where, remedy="Update the program.")
+    if not maps:
+        raise ReleaseError("the head names no maps", where=where, remedy="Make the release again.")
+    try:
+        return _KINDS[kind].load(arrays, parameters, tuple(maps))
+    except ValueError as error:
+        raise ReleaseError(
+            f"the {kind} head is damaged ({error})",
+            where=where,
+            remedy="Make the release again with `kenpin train`, or fetch it again.",
+        ) from None
