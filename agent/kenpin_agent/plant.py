@@ -37,7 +37,7 @@ class SimulatedBoard:
         *,
         capacities: tuple[float, float] = Capacities(),
         idle_w: float = 1.4,
-        full_w: float = 4.4,
+        full_w: float = 3.7,
         throttle_c: float = 80.0,
     ) -> None:
         self.resistance_k_per_w = resistance_k_per_w

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from kenpin_agent.governor import GovernorSettings, board_for
+from kenpin_agent.governor import UNKNOWN_BOARD, GovernorSettings, board_for
 from kenpin_agent.plant import SimulatedBoard
 from kenpin_agent.seams import Clock, HeatReading, Thermometer
 
@@ -45,7 +45,7 @@ class SimulatedConfig(_Config):
 
 
 class NoConfig(_Config):
-    """No thermometer, although the machine may have one."""
+    """No thermometer: the heat is not governed. For a machine whose sensor is not to be believed."""
 
     kind: Literal["none"] = "none"
 
@@ -72,12 +72,24 @@ def open_thermometer(
 
 
 def settings_for_here(
-    settings: GovernorSettings, threads: int, model_file: Path = Path("/proc/device-tree/model")
+    settings: GovernorSettings,
+    threads: int,
+    thermometer: AutoConfig | SimulatedConfig | NoConfig = AutoConfig(),
+    model_file: Path = Path("/proc/device-tree/model"),
 ) -> GovernorSettings:
-    """`settings` with this machine's board, unless the operator named one, and with `threads`."""
+    """`settings` with `threads`, and with the board that `thermometer` looks at, unless one was named.
+
+    That is this machine, the simulated board, or, for kind `none`, a board of which no sensor is expected.
+    """
     update: dict[str, object] = {"threads": threads}
     if "board" not in settings.model_fields_set:
-        update["board"] = board_for(_text(model_file))
+        match thermometer:
+            case AutoConfig():
+                update["board"] = board_for(_text(model_file))
+            case SimulatedConfig():
+                update["board"] = board_for(_SIMULATED_BOARD)
+            case NoConfig():
+                update["board"] = UNKNOWN_BOARD
     return settings.model_copy(update=update)
 
 
@@ -151,13 +163,15 @@ class SimulatedThermometer:
 
 
 class NoThermometer:
-    """For a machine whose sensor is not to be believed."""
+    """Kind `none`: there is never a reading."""
 
     def read(self) -> HeatReading:
         return HeatReading(None)
 
 
 BITS_EVERY_S = 5.0
+
+_SIMULATED_BOARD = "Raspberry Pi 3"  # whose watts `SimulatedBoard` draws unless told otherwise
 
 _PROCESSOR_SENSORS = (
     "cpu-thermal",

@@ -19,7 +19,7 @@ import math
 from dataclasses import replace
 
 from kenpin_agent.governor import shedding
-from kenpin_agent.governor.model import Model, forget_window, learn
+from kenpin_agent.governor.model import forget_window, learn, rebased
 from kenpin_agent.governor.reasons import forecast, reason
 from kenpin_agent.governor.state import (
     CAPPED,
@@ -71,7 +71,9 @@ COLDEST_C = -40.0
 HOTTEST_C = 125.0  # a reading above it is as bad as this
 BLIND_GRACE_S = 3.0  # a sensor may miss a reading or two; the safe floor comes within 5 s
 
-_OBSERVER_S = 8.0
+DIE_S = 7.0  # the die follows the load with about this time constant
+_BOARD_S, _PUSH_S = 12.0, 50.0  # the observer: smoother costs overshoot, sharper costs ripple (bench/heat.py)
+_OWN_ANSWER = 0.1  # a load this near the allowed one is the governor's own doing, and teaches nothing
 
 # fmt: off
 _CAPS: tuple[tuple[int, float], ...] = (  # a bit that is set now, and the most effort that it leaves
@@ -87,27 +89,38 @@ _RELENT_C_PER_S = 1.0 / 900.0
 def _with_sensor(
     state: GovernorState, reading_c: float, load: float, dt_s: float, settings: GovernorSettings
 ) -> GovernorState:
-    before = state.model or _at_rest(settings.prior, reading_c, load)
-    was_c = reading_c if state.temperature_c is None else state.temperature_c
-    was_load = load if state.temperature_c is None else state.load
+    prior = settings.prior_model
+    if state.model is None:  # taken to be idle and in balance, which errs on the cool side if it is hot
+        state = replace(state, board_c=reading_c, model=replace(prior, push=prior.cooling * reading_c))
+    assert state.model is not None
+    before = state.model
 
-    # A critically damped observer (both poles at 1 / _OBSERVER_S), stable whatever the step.
-    keep = math.exp(-dt_s / _OBSERVER_S)
-    load = was_load + (1 - keep**2) * (load - was_load)
-    foreseen_c = was_c + before.slope(was_c, load) * dt_s
-    surprise_c = reading_c - foreseen_c
-    now_c = foreseen_c + (1 - keep**2) * surprise_c
-    model = replace(before, push=before.push + (1 - keep) ** 2 / dt_s * surprise_c)
+    keep, keep_push, keep_load = (math.exp(-dt_s / pole_s) for pole_s in (_BOARD_S, _PUSH_S, DIE_S))
+    done = load + (state.load - load) * keep_load
+    board_c = state.board_c + before.slope(state.board_c, load) * dt_s
+    surprise_c = reading_c - before.jump * done - board_c
+    board_c += (1 - keep * keep_push) * surprise_c
+    model = replace(before, push=before.push + (1 - keep) * (1 - keep_push) / dt_s * surprise_c)
 
     target_c = held_c(state, settings)
-    slope = (target_c - now_c) / settings.approach_s
-    sustainable = model.load_for(target_c)
-    effort = max(0.0, min(1.0, state.cap, model.load_for(now_c, slope)))
-    learner, learned = learn(state.learner, model, settings.prior, temperature_c=now_c, load=load, dt_s=dt_s)
+    effort = model.load_approaching(target_c, board_c, settings.approach_s)
+    effort = max(0.0, min(1.0, state.cap, effort))
+    sustainable = model.load_holding(target_c)
+    temperature_c = board_c + before.jump * done
+    learner, learned = forget_window(state.learner), model
+    if effort >= 1.0 or abs(load - effort) > _OWN_ANSWER:
+        learner, learned = learn(
+            state.learner, model, prior, temperature_c=temperature_c, load=done, dt_s=dt_s
+        )
+        if learned is not model:
+            # The die's share moves too: the board takes up the difference, and the slope stays.
+            board_c = temperature_c - learned.jump * done
+            learned = rebased(learned, model, board_c, load)
     return replace(
         state,
-        temperature_c=now_c,
-        load=load,
+        temperature_c=temperature_c,
+        board_c=board_c,
+        load=done,
         model=learned,
         learner=learner,
         effort=effort,
@@ -143,8 +156,3 @@ def _heed_firmware(
     if bits & THROTTLED and not bits & UNDER_VOLTAGE and state.temperature_c is not None:
         lowered_c = max(lowered_c, min(MOST_LOWERED_C, settings.target_c - state.temperature_c + 1.0))
     return replace(state, throttle_bits=bits, cap=cap, cap_s=cap_s, lowered_c=lowered_c)
-
-
-def _at_rest(prior: Model, temperature_c: float, load: float) -> Model:
-    """The prior, taken to be in balance here and now: nothing better is known at the first reading."""
-    return replace(prior, push=prior.cooling * temperature_c - prior.heating * load)

@@ -35,7 +35,7 @@ def forecast(state: GovernorState, settings: GovernorSettings) -> dict[str, floa
         "resistance_k_per_w": round(model.rise_c / (board.full_w - board.idle_w), 1),
         "time_constant_s": float(round(model.time_constant_s)),
     }
-    slow_s = model.seconds_to(held_c(state, settings), state.temperature_c, state.load)
+    slow_s = model.seconds_to(held_c(state, settings), state.board_c, state.load)
     if slow_s is not None:
         notes["minutes_to_slow"] = round(slow_s / 60.0, 1)
     return notes

@@ -30,13 +30,13 @@ class GovernorSettings(BaseModel):
     """How far under the limit the temperature is held, for the sensor's half-degree steps and a burst."""
     floor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.05
     """The least rate, however hot, and the rate without a sensor, as a share of the full frame rate."""
-    approach_s: Annotated[FiniteFloat, Field(ge=10, le=120)] = 40.0
+    approach_s: Annotated[FiniteFloat, Field(ge=10, le=100)] = 30.0
     """The temperature nears its target with this time constant; shorter is sharper and noisier."""
     threads: Annotated[int, Field(ge=1, le=16)] = 4
     """Inference threads at full work."""
     board: Board = UNKNOWN_BOARD
-    prior: Model = Model()
-    """The board's model before anything is learned."""
+    prior: Model | None = None
+    """The board's model before anything is learned; None for what its watts suggest."""
 
     @property
     def shown_limit_c(self) -> float:
@@ -48,6 +48,12 @@ class GovernorSettings(BaseModel):
         """The temperature that is held."""
         return self.shown_limit_c - self.margin_c
 
+    @property
+    def prior_model(self) -> Model:
+        """The model to start from: a bare board of some 40 g, and 2.5 K/W between die and board."""
+        watts = self.board.full_w - self.board.idle_w
+        return self.prior or Model(heating=watts / 35.0, cooling=1.0 / 600.0, jump=2.5 * watts)
+
 
 @dataclass(frozen=True, slots=True)
 class GovernorState:
@@ -55,7 +61,8 @@ class GovernorState:
 
     Attributes:
         temperature_c: The smoothed temperature; None until a sensor has answered.
-        load: The work done, smoothed like the temperature.
+        board_c: The board's part of it, without the die's jump.
+        load: The work done, smoothed as the die follows it.
         model: The board as it is thought to be now.
         learner: What the learning of the model has gathered.
         effort: The share of full work that the heat allows now, 0 to 1.
@@ -68,6 +75,7 @@ class GovernorState:
     """
 
     temperature_c: float | None = None
+    board_c: float = 0.0
     load: float = 0.0
     model: Model | None = None
     learner: Learner = field(default_factory=Learner)
