@@ -40,24 +40,32 @@ def view(image: Image, spec: Input, roi: Roi | None = None) -> Image:
     """The part of the picture that is inspected, unscaled; a view into `image`, nothing is copied.
 
     Raises:
+        ConfigError: as `prepare`.
+    """
+    seen = region(image, spec, roi)
+    return image[seen.y : seen.y + seen.height, seen.x : seen.x + seen.width]
+
+
+def region(image: Image, spec: Input, roi: Roi | None = None) -> Roi:
+    """Where in the picture the inspected part lies: the region of interest, cropped as the release says.
+
+    Raises:
         ConfigError: as `prepare`. A region is never clipped: that would change what the scores mean.
     """
     height, width = image.shape[:2]
-    if roi is not None:
-        if roi.x + roi.width > width or roi.y + roi.height > height:
-            raise ConfigError(
-                f"a region of {roi.width} × {roi.height} at ({roi.x}, {roi.y}) leaves "
-                f"the picture of {width} × {height}",
-                where="roi",
-                remedy="Set a region that lies inside the camera's picture.",
-            )
-        image = image[roi.y : roi.y + roi.height, roi.x : roi.x + roi.width]
-        height, width = roi.height, roi.width
+    seen = roi or Roi(width=width, height=height)
+    if seen.x + seen.width > width or seen.y + seen.height > height:
+        raise ConfigError(
+            f"a region of {seen.width} × {seen.height} at ({seen.x}, {seen.y}) leaves "
+            f"the picture of {width} × {height}",
+            where="roi",
+            remedy="Set a region that lies inside the camera's picture.",
+        )
     if spec.crop == "center_square":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        image = image[top : top + side, left : left + side]
-    return image
+        side = min(seen.height, seen.width)
+        x, y = seen.x + (seen.width - side) // 2, seen.y + (seen.height - side) // 2
+        return Roi(x=x, y=y, width=side, height=side)
+    return seen
 
 
 def scaled(image: Image, spec: Input) -> Image:

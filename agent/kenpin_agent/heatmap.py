@@ -1,0 +1,83 @@
+"""Where it is odd, drawn over the picture on an absolute scale.
+
+A colour means the same on every picture of a release: the limit, which goes with the threshold, is always the
+same amber, whatever the picture's own maximum. So a good part stays as it is, and does not glow red because
+something in it has to be the greatest (amazon-science/patchcore-inspection #60).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from kenpin_agent.pictures import shrink
+from kenpin_agent.seams import Image
+from kenpin_wire.manifest import Heatmap
+from kenpin_wire.messages import Roi
+
+Floats = npt.NDArray[np.float32]
+
+LIMIT_LEVEL = 0.65
+"""Where on the colour map (0 to 1) the limit lies: TURBO's amber, with room above for what is far over it."""
+
+_CALM_LEVEL = 0.35  # below it nothing is drawn: a good part's ordinary unevenness
+_STRENGTH = 0.7  # of the colour, where it is drawn fully: the picture stays visible under it
+
+
+def render(
+    image: Image,
+    patch_scores: Floats,
+    scale: Heatmap,
+    region: Roi | None = None,
+    size_px: int = 640,
+) -> Image:
+    """The picture with its odd places coloured.
+
+    Args:
+        image: The camera's picture.
+        patch_scores: Of the inspected region; shape (h, w).
+        scale: What is normal, and the limit.
+        region: Where in `image` the inspected part lies; all of it if None.
+        size_px: The long side of the result is at most this.
+
+    Returns:
+        A new picture of `image`'s shape, or smaller in proportion.
+    """
+    small = shrink(image, size_px)
+    picture = small.copy() if small is image else small
+    seen = picture[_rows_and_columns(image, picture, region)]
+    height, width = seen.shape[:2]
+    levels = upsample(_levels(patch_scores, scale), height, width)
+    colours = cv2.applyColorMap((levels * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    opacity = np.clip((levels - _CALM_LEVEL) / (LIMIT_LEVEL - _CALM_LEVEL), 0, 1) * np.float32(_STRENGTH)
+    seen += (
+        np.rint(opacity[..., np.newaxis] * (colours.astype(np.float32) - seen))
+        .astype(np.int16)
+        .astype(np.uint8)
+    )
+    return picture
+
+
+def upsample(patch_scores: Floats, height: int, width: int) -> Floats:
+    """Patch scores for each pixel, bilinear between the patches' centres; shape (height, width), float32."""
+    scores = np.ascontiguousarray(patch_scores, dtype=np.float32)
+    return np.asarray(cv2.resize(scores, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _levels(patch_scores: Floats, scale: Heatmap) -> Floats:
+    """0 at normal and below, `LIMIT_LEVEL` at the limit, 1 at the most. A score that is no number counts as
+    the most: it is not calm."""
+    span = max(scale.limit - scale.normal, 1e-12)
+    levels = np.clip((patch_scores - scale.normal) / span * LIMIT_LEVEL, 0, 1)
+    return np.nan_to_num(levels, nan=1.0).astype(np.float32)
+
+
+def _rows_and_columns(image: Image, small: Image, region: Roi | None) -> tuple[slice, slice]:
+    if region is None:
+        return slice(None), slice(None)
+    down, across = small.shape[0] / image.shape[0], small.shape[1] / image.shape[1]
+    top, left = int(region.y * down), int(region.x * across)
+    bottom = max(top + 1, round((region.y + region.height) * down))
+    right = max(left + 1, round((region.x + region.width) * across))
+    return slice(top, bottom), slice(left, right)

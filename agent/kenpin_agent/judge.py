@@ -1,0 +1,108 @@
+"""From scores to verdicts: smoothing over a window, and a threshold set as a score or a false-reject rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from kenpin_wire.errors import ConfigError, ReleaseError
+from kenpin_wire.manifest import Calibration
+from kenpin_wire.messages import Threshold, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What is compared with what.
+
+    Attributes:
+        threshold: A smoothed score above it is an anomaly.
+        window: How many scores are averaged: 1 for a triggered part; 10, as published, for a moving view.
+    """
+
+    threshold: float
+    window: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeState:
+    """The scores that the next one is averaged with.
+
+    Start afresh, with `JudgeState()`, when the release changes: its scores are on another scale. A new threshold or window keeps them, for they are on the same scale and the operator sees the effect at
+    once. Another named part starts the average anew: no part is judged by its neighbour's scores.
+    """
+
+    scores: tuple[float, ...] = ()
+    part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`score` is the smoothed one, which the verdict is about."""
+
+    score: float
+    verdict: Verdict
+
+
+def judge(
+    by: Judge, state: JudgeState, score: float, part: str | None = None
+) -> tuple[JudgeState, Judgement]:
+    """Judge a score.
+
+    Raises:
+        ReleaseError: if the score is not finite. Such a score says nothing, so it can be no verdict; least of
+            all "normal", which comparing it with a threshold would give. The state stays as it was.
+    """
+    if not math.isfinite(score):
+        raise ReleaseError(f"the head gave {score} as a score", remedy="Install another release.")
+    before = state.scores if part == state.part else ()
+    scores = (*before, score)[-by.window :]
+    smoothed = math.fsum(scores) / len(scores)
+    verdict = Verdict.ANOMALY if smoothed > by.threshold else Verdict.NORMAL
+    return JudgeState(scores, part), Judgement(smoothed, verdict)
+
+
+def threshold_for(calibration: Calibration, wish: Threshold | None) -> float:
+    """The threshold as a score. That the wish names the calibration's own release is the caller's to check.
+
+    Raises:
+        ConfigError: if a false-reject rate is wished for and the release has no calibration scores.
+    """
+    if wish is None or (wish.value is None and wish.false_rejects is None):
+        return calibration.threshold
+    if wish.value is not None:
+        return wish.value
+    assert wish.false_rejects is not None
+    if not calibration.scores:
+        raise ConfigError(
+            "the release has no calibration scores, so no threshold follows from a false-reject rate",
+            where="threshold",
+            remedy="Set the threshold as a score.",
+        )
+    return false_reject_threshold(calibration.scores, wish.false_rejects)
+
+
+def false_reject_threshold(scores: list[float], target: float) -> float:
+    """The lowest threshold above which a new good part comes with a chance of at most `target`.
+
+    Split conformal prediction (Vovk et al. 2005): of n + 1 exchangeable scores the new one is as likely at
+    any rank, so the ⌈(n + 1)(1 − target)⌉th of the n lies below it with a chance of at most `target`.
+
+    When that rank is above n there are too few scores to promise the target. The threshold then goes past
+    the greatest by an exponential tail, `scale · ln(1 / ((n + 1) target))`, which is 0 just where the promise
+    ends. Its scale is the mean excess of the upper half over the median, but at least a fiftieth of the
+    greatest score, for scores that hardly differ. An estimate, no promise.
+
+    Args:
+        scores: Of good parts that the head was not fitted on, any order, at least one.
+        target: Above 0, below 1.
+    """
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    n = ordered.size
+    rank = math.ceil((n + 1) * (1 - target) - 1e-9)  # (n + 1)(1 − 0.1) must not become 9.000000000000002
+    if rank <= n:
+        return float(ordered[max(rank, 1) - 1])
+    excess = ordered[ordered >= np.median(ordered)] - np.median(ordered)
+    scale = max(float(excess.mean()), 0.02 * abs(float(ordered[-1])))
+    return float(ordered[-1]) + scale * math.log(1 / ((n + 1) * target))
