@@ -51,11 +51,8 @@ def render(
     levels = upsample(_levels(patch_scores, scale), height, width)
     colours = cv2.applyColorMap((levels * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     opacity = np.clip((levels - _CALM_LEVEL) / (LIMIT_LEVEL - _CALM_LEVEL), 0, 1) * np.float32(_STRENGTH)
-    seen += (
-        np.rint(opacity[..., np.newaxis] * (colours.astype(np.float32) - seen))
-        .astype(np.int16)
-        .astype(np.uint8)
-    )
+    blended = seen + opacity[..., np.newaxis] * (colours.astype(np.float32) - seen)
+    seen[...] = np.rint(blended)
     return picture
 
 
@@ -70,7 +67,8 @@ def _levels(patch_scores: Floats, scale: Heatmap) -> Floats:
     the most: it is not calm."""
     span = max(scale.limit - scale.normal, 1e-12)
     levels = np.clip((patch_scores - scale.normal) / span * LIMIT_LEVEL, 0, 1)
-    return np.nan_to_num(levels, nan=1.0).astype(np.float32)
+    known: Floats = np.nan_to_num(levels, nan=1.0).astype(np.float32)
+    return known
 
 
 def _rows_and_columns(image: Image, small: Image, region: Roi | None) -> tuple[slice, slice]:

@@ -29,8 +29,9 @@ class Judge:
 class JudgeState:
     """The scores that the next one is averaged with.
 
-    Start afresh, with `JudgeState()`, when the release changes: its scores are on another scale. A new threshold or window keeps them, for they are on the same scale and the operator sees the effect at
-    once. Another named part starts the average anew: no part is judged by its neighbour's scores.
+    Start afresh, with `JudgeState()`, when the release changes: its scores are on another scale. A new
+    threshold or window keeps them, and the operator sees the effect at once. Another named part starts the
+    average anew: no part is judged by its neighbour's scores.
     """
 
     scores: tuple[float, ...] = ()

@@ -180,30 +180,19 @@ def _damaged(what: str, where: str) -> ReleaseError:
 
 
 def _open_zip(stream: IO[bytes], where: str) -> tuple[zipfile.ZipFile, Manifest]:
-    """Open the archive and read its manifest; nothing is trusted but what the manifest then names."""
+    """Open the archive and read its manifest; nothing else is taken out but what the manifest names."""
     try:
         archive = zipfile.ZipFile(stream)
     except _DAMAGE:
         raise _damaged("not a release, or cut short (it is no zip archive)", where) from None
-    names = [info.filename for info in archive.infolist()]
-    if len(names) > MAX_MEMBERS:
-        raise _damaged(f"holds {len(names)} files, more than {MAX_MEMBERS}", where)
-    if len(set(names)) != len(names):
-        raise _damaged("holds a file twice", where)
-    for name in names:
-        if name.startswith("/") or "\\" in name or ".." in name.split("/"):
-            raise _damaged(f"holds a file that would land outside its folder ({name[:80]})", where)
-    if MANIFEST_FILE not in names:
-        raise _damaged(f"not a release: it has no {MANIFEST_FILE}", where)
-    if archive.getinfo(MANIFEST_FILE).file_size > MAX_MANIFEST_BYTES:
-        raise _damaged(f"its {MANIFEST_FILE} is larger than {MAX_MANIFEST_BYTES} bytes", where)
+    names = _member_names(archive, where)
     try:
         text = archive.read(MANIFEST_FILE)
     except _DAMAGE as error:
         raise _damaged(f"its {MANIFEST_FILE} is damaged ({error})", where) from None
     manifest = parse_manifest(text, where)
     files = _files(manifest)
-    if len({entry.file for entry in files}) != len(files) or MANIFEST_FILE in {e.file for e in files}:
+    if len({entry.file for entry in files} | {MANIFEST_FILE}) != len(files) + 1:
         raise _damaged("its manifest names a file twice", where)
     if sum(entry.size for entry in files) > MAX_RELEASE_BYTES:
         raise _damaged(f"larger than {MAX_RELEASE_BYTES} bytes when unpacked", where)
@@ -211,6 +200,27 @@ def _open_zip(stream: IO[bytes], where: str) -> tuple[zipfile.ZipFile, Manifest]
         if entry.file not in names:
             raise _damaged(f"{entry.file} is missing", where)
     return archive, manifest
+
+
+def _member_names(archive: zipfile.ZipFile, where: str) -> set[str]:
+    """The archive's names, after a look at its directory; no content is read."""
+    members = archive.infolist()
+    names = {member.filename for member in members}
+    if len(members) > MAX_MEMBERS:
+        raise _damaged(f"holds {len(members)} files, more than {MAX_MEMBERS}", where)
+    if len(names) != len(members):
+        raise _damaged("holds a file twice", where)
+    for member in members:
+        name = member.filename
+        if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+            raise _damaged(f"holds a file that would land outside its folder ({name[:80]})", where)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _damaged(f"{name} is not packed as in a release", where)
+    if MANIFEST_FILE not in names:
+        raise _damaged(f"not a release: it has no {MANIFEST_FILE}", where)
+    if archive.getinfo(MANIFEST_FILE).file_size > MAX_MANIFEST_BYTES:
+        raise _damaged(f"its {MANIFEST_FILE} is larger than {MAX_MANIFEST_BYTES} bytes", where)
+    return names
 
 
 def _extract(archive: zipfile.ZipFile, entry: File, path: Path, where: str) -> None:
