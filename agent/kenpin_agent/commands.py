@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from kenpin_agent.inspect import Inspection
 from kenpin_agent.pictures import encode_jpeg
@@ -58,7 +59,7 @@ class Commands:
 
 
 def _reply(
-    command_id: str, state: CommandState, *, reason: str = "", result: dict[str, object] | None = None
+    command_id: str, state: CommandState, *, reason: str = "", result: Mapping[str, object] | None = None
 ) -> Outgoing:
-    reply = Reply(id=command_id, state=state, reason=reason, result=result or {})
+    reply = Reply(id=command_id, state=state, reason=reason, result=dict(result or {}))
     return Outgoing(Channel.REPLY, reply, argument=command_id)

@@ -132,7 +132,7 @@ class Deployer:
         """A block's message. From any thread."""
         self._inbox.put(_BlockCame(sha256, payload))
 
-    def install_file(self, order: DesiredRelease, copy_to: Callable[[Path], None]) -> None:
+    def install_file(self, order: DesiredRelease, copy_to: Callable[[Path], object]) -> None:
         """Order a release whose file is on this device already. Called before `start`."""
         copy_to(self._slots.blob(order.sha256))
         self.post(Ordered(order))

@@ -1,0 +1,122 @@
+"""Puts an agent together from its configuration: the one place that names all the real parts."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import shutil
+import threading
+from pathlib import Path
+from typing import IO
+
+from kenpin_agent import __version__
+from kenpin_agent.cameras import open_camera
+from kenpin_agent.clock import SystemClock
+from kenpin_agent.config import AgentConfig
+from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.governor import GovernorSettings
+from kenpin_agent.grabber import Grabber
+from kenpin_agent.heat import HeatWatch
+from kenpin_agent.link.log_handler import LinkLogHandler
+from kenpin_agent.link.outbox import Outbox
+from kenpin_agent.link.paho_link import PahoLink
+from kenpin_agent.memory import Memory
+from kenpin_agent.release import read_manifest
+from kenpin_agent.reporting import Reporter
+from kenpin_agent.runtime import Agent
+from kenpin_agent.settings import Settings
+from kenpin_agent.settings_desk import SettingsDesk
+from kenpin_agent.telemetry import Vitals
+from kenpin_agent.thermometers import open_thermometer, settings_for_here
+from kenpin_wire.errors import ConfigError
+from kenpin_wire.messages import DesiredRelease
+
+log = logging.getLogger(__name__)
+
+
+def run_agent(config: AgentConfig, stop: threading.Event) -> None:
+    """Run a device until `stop` is set.
+
+    Raises:
+        ConfigError: if the state folder cannot be used, or another agent uses it.
+        ReleaseError: if the release that the configuration names is none.
+    """
+    memory = Memory(config.state_dir)
+    with _only_one(config.state_dir):
+        agent = _assemble(config, memory)
+        log.info("kenpin-agent %s, %s: starting", __version__, config.device)
+        agent.run(stop)
+        log.info("stopped")
+
+
+def _assemble(config: AgentConfig, memory: Memory) -> Agent:
+    clock = SystemClock()
+    boot = memory.next_boot()
+    link = PahoLink(
+        config.broker,
+        config.address,
+        Outbox(config.state_dir / "outbox.sqlite", clock),
+        clock,
+        boot=boot,
+        agent_version=__version__,
+    )
+    logging.getLogger().addHandler(LinkLogHandler(link, clock))
+    own = config.inspection
+    switch = Switch()
+    deployer = Deployer(Slots(config.state_dir), link, clock, switch, threads=own.threads)
+    if config.release is not None:
+        _offer_file(config.release, deployer)
+    governor = settings_for_here(GovernorSettings(limit_c=config.governor.limit_c), own.threads)
+    return Agent(
+        grabber=Grabber(lambda: open_camera(config.camera, clock), clock),
+        link=link,
+        deployer=deployer,
+        switch=switch,
+        desk=SettingsDesk(Settings(heatmap_every=own.heatmap_every, roi=own.roi), memory, link),
+        heat=HeatWatch(lambda load: open_thermometer(config.thermometer, clock, load), governor, clock),
+        reporter=Reporter(config.address),
+        vitals=Vitals(config.state_dir),
+        clock=clock,
+        window=config.window,
+    )
+
+
+def _offer_file(file: Path, deployer: Deployer) -> None:
+    """Install the release that the configuration names, unless a controller's is committed or it runs already.
+
+    Raises:
+        ReleaseError: if it cannot be read.
+    """
+    manifest = read_manifest(file)
+    with file.open("rb") as content:
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    committed = deployer.state.committed
+    if committed is not None and (committed.rev > 0 or committed.sha256 == sha256):
+        return
+    order = DesiredRelease(rev=0, release=manifest.release, sha256=sha256, size=file.stat().st_size)
+    deployer.install_file(order, lambda blob: shutil.copyfile(file, blob))
+
+
+class _only_one:  # noqa: N801  a context manager reads as a verb
+    """Holds the state folder for this process, so that two agents never write the same slots."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> None:
+        self._file = (self._folder / "lock").open("wb")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                "another agent runs with this state folder",
+                where=str(self._folder),
+                remedy="Stop it first, or give each device a `state_dir` of its own.",
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        assert self._file is not None
+        self._file.close()
