@@ -1,9 +1,10 @@
 """Judge the heat governor in simulation: `python bench/heat.py [--quick] [--json OUT] [--plots DIR]`.
 
-An hour on a simulated board, from idle, with more frames to inspect than any heat allows. Five governors: Kenpin's;
-an oracle that knows the plant and its true temperature; none; on-off with hysteresis; and in steps. The sensor
-has half-degree steps and noise. Overshoot is over the held temperature, 1 °C under the firmware's limit, which is
-what the oracle holds too. The last column scores against an oracle that holds the firmware's limit itself.
+An hour on a simulated board, from idle, with more frames to inspect than any heat allows. Five governors:
+Kenpin's; an oracle that knows the plant and its true temperature; none; on-off with hysteresis; and in steps.
+The sensor has half-degree steps and noise. Overshoot is over the held temperature, 1 °C under the firmware's
+limit, which is what the oracle holds too. The last column scores against an oracle that holds the firmware's
+limit itself.
 """
 
 from __future__ import annotations

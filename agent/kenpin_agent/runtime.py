@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from dataclasses import replace
 
 from kenpin_agent.commands import Commands
 from kenpin_agent.deployment.deployer import Deployer, Switch
 from kenpin_agent.deployment.machine import Activated, Ordered, TrialFailed, TrialPassed
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heat import HeatWatch
-from kenpin_agent.inspect import Inspection, inspect
+from kenpin_agent.inspect import inspect
 from kenpin_agent.judge import Judge, JudgeState
 from kenpin_agent.release import Release
 from kenpin_agent.reporting import Reporter
@@ -90,8 +89,11 @@ class Agent:
                 self._take_over()
                 if self._heat.tick():
                     self._tell_telemetry()
+                if self._release is None or not self._desk.current.inspection:
+                    self._clock.wait(stop, _LOOK_UP_S)
+                    continue
                 frame = self._grabber.take(_LOOK_UP_S)
-                if frame is not None and self._release is not None and self._desk.current.inspection:
+                if frame is not None:
                     rest_s = self._heat.worked(self._inspect(frame, self._release))
                     if rest_s > 0:
                         self._clock.wait(stop, min(rest_s, 1.0))

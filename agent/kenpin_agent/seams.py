@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from kenpin_wire.messages import Message
 from kenpin_wire.topics import Channel
 

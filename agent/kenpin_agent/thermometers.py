@@ -50,6 +50,8 @@ class NoConfig(_Config):
     kind: Literal["none"] = "none"
 
 
+_AUTO = AutoConfig()
+
 ThermometerConfig = Annotated[AutoConfig | SimulatedConfig | NoConfig, Field(discriminator="kind")]
 
 
@@ -74,7 +76,7 @@ def open_thermometer(
 def settings_for_here(
     settings: GovernorSettings,
     threads: int,
-    thermometer: AutoConfig | SimulatedConfig | NoConfig = AutoConfig(),
+    thermometer: AutoConfig | SimulatedConfig | NoConfig = _AUTO,
     model_file: Path = Path("/proc/device-tree/model"),
 ) -> GovernorSettings:
     """`settings` with `threads`, and with the board that `thermometer` looks at, unless one was named.
@@ -135,7 +137,7 @@ class BoardThermometer:
         if self._vcgencmd is None:
             return 0
         try:
-            said = subprocess.run(  # noqa: S603  the program's own path, and no input of anyone's
+            said = subprocess.run(
                 [self._vcgencmd, "get_throttled"], capture_output=True, text=True, timeout=1.0, check=False
             ).stdout
         except (OSError, subprocess.SubprocessError):

@@ -132,6 +132,7 @@ class _Device:
     config: ReportedConfig | None = None
     release: ReportedRelease | None = None
     points: list[ScorePoint] = field(default_factory=list)
+    gaps_filled: int = 0
     heat: deque[HeatPoint] = field(default_factory=lambda: deque(maxlen=_MAX_HEATS))
     anomalies: list[Anomaly] = field(default_factory=list)
     log: deque[LoggedLine] = field(default_factory=lambda: deque(maxlen=_MAX_LOG_LINES))
@@ -239,6 +240,7 @@ class _Device:
         hi = bisect_left(self.points, start_s + 1.0, key=_time)
         if len(scores) > hi - lo:
             step_s = 1.0 / len(scores)
+            self.gaps_filled += lo == hi < len(self.points)
             self.points[lo:hi] = [ScorePoint(start_s + i * step_s, s) for i, s in enumerate(scores)]
             self._forget_old_points()
             if self.score_s is None or start_s > self.score_s + 3.0:  # no live scores: the roll-up stands in
@@ -291,6 +293,7 @@ class _Device:
             verdict=str(latest.verdict) if latest is not None else None,
             part=latest.part if latest is not None else None,
             scores=tuple(self.points),
+            gaps_filled=self.gaps_filled,
             telemetry=self.telemetry,
             heat=tuple(self.heat),
             config=self.config,

@@ -61,7 +61,8 @@ class DeviceView:
     Attributes:
         heard_s: When anything but its last will came.
         score_s: When `score` came.
-        scores: The last `RECENT_S`, oldest first.
+        scores: The last two minutes, oldest first.
+        gaps_filled: Counts the seconds that were put between known scores afterwards, out of an outbox.
         heat: Up to an hour of readings, oldest first.
         anomalies: The last few, newest first.
         picture_sha256, heatmap_sha256: Of the newest picture and heatmap whose bytes `Fleet.jpeg` has.
@@ -77,6 +78,7 @@ class DeviceView:
     verdict: str | None = None
     part: str | None = None
     scores: tuple[ScorePoint, ...] = ()
+    gaps_filled: int = 0
     telemetry: Telemetry | None = None
     heat: tuple[HeatPoint, ...] = ()
     config: ReportedConfig | None = None

@@ -64,6 +64,13 @@ def ago(seconds: float) -> str:
     return f"{round(seconds / 86_400)} days"
 
 
+def score_text(score: float) -> str:
+    """A score with as many digits as a person can use, whatever its head's scale."""
+    size = abs(score)
+    digits = 4 if size < 0.1 else 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
+    return f"{score:.{digits}f}"
+
+
 def _offline(d: DeviceView, now_s: float) -> Health | None:
     if d.online(now_s):
         return None
@@ -133,11 +140,11 @@ def _anomaly(d: DeviceView, now_s: float) -> Health | None:
     else:
         return None
     what = f"Part {part} is not like the good ones" if part else "A part is not like the good ones"
-    limit = f", threshold {d.threshold:.2f}" if d.threshold is not None else ""
+    limit = f", threshold {score_text(d.threshold)}" if d.threshold is not None else ""
     return Health(
         Level.ALARM,
         "Anomaly",
-        f"{what}: score {score:.2f}{limit}.",
+        f"{what}: score {score_text(score)}{limit}.",
         "Look at the picture. If the part is fine, raise the threshold.",
     )
 
@@ -200,11 +207,11 @@ def _heat(d: DeviceView, _now_s: float) -> Health | None:
     if not hot and not capped and t.allowance >= 0.995:
         return None
     at = f" at {t.temperature_c:.0f} °C" if t.temperature_c is not None else ""
-    reason = f": {t.reason.rstrip('.')}" if t.reason else ""
+    reason = f" {t.reason.rstrip('.')}." if t.reason else ""
     if t.allowance < 0.995:
-        sentence = f"It works at {t.allowance:.0%} of its rate{at}{reason}."
+        sentence = f"It works at {t.allowance:.0%} of its rate{at}.{reason}"
     else:
-        sentence = f"The board is hot{at} ({', '.join(d.throttle) or 'at its limit'}){reason}."
+        sentence = f"The board is hot{at} ({', '.join(d.throttle) or 'at its limit'}).{reason}"
     remedy = "Give it a fan, more air or a cooler place, or fewer frames."
     return Health(Level.WARN, "Hot" if hot or capped else "Slowed", sentence, remedy)
 

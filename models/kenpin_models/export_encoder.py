@@ -6,8 +6,8 @@ provenance are committed beside this module, so that a line is taught without to
 
 Why block 10: what lies behind it tells ImageNet's classes apart, not a part from its defect. Measured with a
 60/40 split of the good pictures, 160 px, Mahalanobis distance, mean of 3 seeds: 0.985 image AUROC on aliens
-and 0.963 on cookie with the pooled vector exported here, 0.954 and 0.922 with the network's own 1280 features;
-and it is 0.7 M parameters instead of 3.4 M.
+and 0.963 on cookie with the pooled vector exported here, 0.954 and 0.922 with the network's own 1280
+features; and it is 0.7 M parameters instead of 3.4 M.
 """
 
 # ruff: noqa: PLC0415, T201 (torch is only where the export runs; this is a command, it prints)
@@ -31,8 +31,8 @@ BLOCKS = (4, 7, 10)
 """Blocks whose maps are given out: 40, 80 and 112 channels at 1/8, 1/16 and 1/16 of the input's size."""
 
 STRIDE_PX = 16
-"""Height and width of an input must be multiples of this: then every stride halves an even size, and PyTorch's
-fixed padding and TensorFlow's `SAME` are the same thing."""
+"""Height and width of an input must be multiples of this: then every stride halves an even size, and
+PyTorch's fixed padding and TensorFlow's `SAME` are the same thing."""
 
 SIZES_PX = ((96, 96), (128, 128), (144, 176), (160, 224), (320, 320))
 """Heights and widths at which the export is compared with PyTorch."""
@@ -101,7 +101,7 @@ def build_module() -> tuple[Any, Path]:
 
 
 def export(module: Any, out: Path) -> None:
-    """Write the module as a LiteRT model with named outputs; fully convolutional, so a loader can resize it."""
+    """Write the module as a LiteRT model with named outputs; fully convolutional, so it can be resized."""
     import litert_torch
     import torch
 

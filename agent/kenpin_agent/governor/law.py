@@ -46,11 +46,11 @@ def step(
     """
     load = min(max(load, 0.0), 2.0) if math.isfinite(load) else state.load
     dt_s = min(max(dt_s, 0.001), LONGEST_STEP_S) if math.isfinite(dt_s) else 1.0
-    state = _heed_firmware(state, reading, dt_s, settings)
+    state = _foresee(_heed_firmware(state, reading, dt_s, settings), load, dt_s, settings)
     temperature_c = reading.temperature_c
     if temperature_c is None or math.isnan(temperature_c) or temperature_c < COLDEST_C:
         return _without_sensor(state, dt_s, settings)
-    return _with_sensor(state, min(temperature_c, HOTTEST_C), load, dt_s, settings)
+    return _with_sensor(state, min(temperature_c, HOTTEST_C), dt_s, settings)
 
 
 def allowance(state: GovernorState, settings: GovernorSettings) -> Allowance:
@@ -73,6 +73,8 @@ BLIND_GRACE_S = 3.0  # a sensor may miss a reading or two; the safe floor comes 
 
 DIE_S = 7.0  # the die follows the load with about this time constant
 _BOARD_S, _PUSH_S = 12.0, 50.0  # the observer: smoother costs overshoot, sharper costs ripple (bench/heat.py)
+_UNINVITED_S = 3.0
+_BRAKE_FROM_C, _BRAKE = 0.25, 3.0  # beyond the noise over the target, aim lower by 3 times the excess
 _OWN_ANSWER = 0.1  # a load this near the allowed one is the governor's own doing, and teaches nothing
 
 # fmt: off
@@ -87,7 +89,7 @@ _RELENT_C_PER_S = 1.0 / 900.0
 
 
 def _with_sensor(
-    state: GovernorState, reading_c: float, load: float, dt_s: float, settings: GovernorSettings
+    state: GovernorState, reading_c: float, dt_s: float, settings: GovernorSettings
 ) -> GovernorState:
     prior = settings.prior_model
     if state.model is None:  # taken to be idle and in balance, which errs on the cool side if it is hot
@@ -95,32 +97,31 @@ def _with_sensor(
     assert state.model is not None
     before = state.model
 
-    keep, keep_push, keep_load = (math.exp(-dt_s / pole_s) for pole_s in (_BOARD_S, _PUSH_S, DIE_S))
-    done = load + (state.load - load) * keep_load
-    board_c = state.board_c + before.slope(state.board_c, load) * dt_s
+    keep, keep_push = math.exp(-dt_s / _BOARD_S), math.exp(-dt_s / _PUSH_S)
+    done, board_c = state.load, state.board_c
     surprise_c = reading_c - before.jump * done - board_c
     board_c += (1 - keep * keep_push) * surprise_c
     model = replace(before, push=before.push + (1 - keep) * (1 - keep_push) / dt_s * surprise_c)
 
     target_c = held_c(state, settings)
-    effort = model.load_approaching(target_c, board_c, settings.approach_s)
-    effort = max(0.0, min(1.0, state.cap, effort))
-    sustainable = model.load_holding(target_c)
     temperature_c = board_c + before.jump * done
+    over_c = max(0.0, temperature_c - target_c - _BRAKE_FROM_C)
+    effort = model.load_approaching(target_c - _BRAKE * over_c, board_c, settings.approach_s)
+    effort = max(0.0, min(1.0, state.cap, effort - max(0.0, state.uninvited)))
+    sustainable = model.load_holding(target_c)
     learner, learned = forget_window(state.learner), model
-    if effort >= 1.0 or abs(load - effort) > _OWN_ANSWER:
+    if effort >= 1.0 or abs(done - effort) > _OWN_ANSWER:
         learner, learned = learn(
             state.learner, model, prior, temperature_c=temperature_c, load=done, dt_s=dt_s
         )
         if learned is not model:
             # The die's share moves too: the board takes up the difference, and the slope stays.
             board_c = temperature_c - learned.jump * done
-            learned = rebased(learned, model, board_c, load)
+            learned = rebased(learned, model, board_c, done)
     return replace(
         state,
         temperature_c=temperature_c,
         board_c=board_c,
-        load=done,
         model=learned,
         learner=learner,
         effort=effort,
@@ -139,6 +140,18 @@ def _without_sensor(state: GovernorState, dt_s: float, settings: GovernorSetting
     else:
         effort = 0.0
     return replace(state, effort=effort, shed=shedding.next_row(state.shed, effort, effort))
+
+
+def _foresee(state: GovernorState, load: float, dt_s: float, settings: GovernorSettings) -> GovernorState:
+    """Move the model on by the work done; the reading, where there is one, then puts it right."""
+    granted = shedding.rate_for(state.effort, settings.floor)
+    uninvited = load - granted + (state.uninvited - load + granted) * math.exp(-dt_s / _UNINVITED_S)
+    done = load + (state.load - load) * math.exp(-dt_s / DIE_S)
+    board_c = state.board_c
+    if state.model is not None:
+        board_c += state.model.slope(board_c, load) * dt_s
+        board_c = min(max(board_c, COLDEST_C), HOTTEST_C)
+    return replace(state, load=done, board_c=board_c, uninvited=max(-0.5, uninvited))
 
 
 def _heed_firmware(

@@ -4,9 +4,9 @@
     T     = B + jump · load                              the die on it, within seconds
 
 `heating` is in K/s at full work, `cooling` in 1/s (its inverse is the time constant), `jump` in K, and `push`,
-in K/s, is all that the model does not know: the room, the power at rest, the sun on the case. `push` is followed
-quickly, by the observer in `law`; the other three are learned slowly here, by recursive least squares (Ljung,
-System Identification, ch. 11) over windows of a quarter of a minute.
+in K/s, is all that the model does not know: the room, the power at rest, the sun on the case. `push` is
+followed quickly, by the observer in `law`; the other three are learned slowly here, by recursive least squares
+(Ljung, System Identification, ch. 11) over windows of a quarter of a minute.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Learner:
     """Recursive least squares over windows, and the window that is being filled.
 
     Attributes:
-        theta: (4,) float64: push in K/s, heating and the jump's share in K/s, cooling in 1/(100 s), jump in K.
+        theta: (4,) float64: push and heating (with the jump's share) in K/s, cooling in 1/(100 s), jump in K.
         covariance: (4, 4) float64.
         windows: How many windows were learned from.
     """

@@ -63,6 +63,7 @@ class GovernorState:
         temperature_c: The smoothed temperature; None until a sensor has answered.
         board_c: The board's part of it, without the die's jump.
         load: The work done, smoothed as the die follows it.
+        uninvited: Work done beyond what was allowed (heatmaps of anomalies), smoothed over seconds.
         model: The board as it is thought to be now.
         learner: What the learning of the model has gathered.
         effort: The share of full work that the heat allows now, 0 to 1.
@@ -77,6 +78,7 @@ class GovernorState:
     temperature_c: float | None = None
     board_c: float = 0.0
     load: float = 0.0
+    uninvited: float = 0.0
     model: Model | None = None
     learner: Learner = field(default_factory=Learner)
     effort: float = 1.0
