@@ -1,0 +1,99 @@
+"""`kenpin devices`, `threshold` and `events`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from kenpin_controller.cli.client import DEFAULT_SERVER, AsJson, Client, Server, Token
+from kenpin_controller.cli.output import ago, number, show, stamp
+from kenpin_wire.errors import KenpinError
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("devices")(devices)
+    app.command("threshold")(threshold)
+    app.command("events")(events)
+
+
+def devices(
+    line: Annotated[str | None, typer.Option(help="Only this line's.")] = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    token: Token = "",
+) -> None:
+    """List the devices and how they fare."""
+    with Client(server, token) as client:
+        found = client.get("/devices", line=line)
+    rows = [
+        (
+            d["id"],
+            d["line"],
+            "online" if d["online"] else "offline",
+            number(d["score"]),
+            number(d["threshold"]),
+            d["verdict"] or "-",
+            number(d["temperature_c"], " °C", 3),
+            number(d["fps"], " fps", 3),
+            d["release"] or "-",
+            ago(d["last_seen_s"]),
+        )
+        for d in found
+    ]
+    columns = ("device", "line", "state", "score", "threshold", "verdict", "heat", "rate", "release", "heard")
+    show(found, as_json, columns, rows, "No device was heard yet.")
+
+
+def threshold(
+    *,
+    device: Annotated[str, typer.Argument(help="The device's name.")],
+    value: Annotated[float | None, typer.Option(help="A score.")] = None,
+    false_rejects: Annotated[float | None, typer.Option(help="A share of good parts, such as 0.01.")] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the device's answer.")] = 5.0,
+    server: Server = DEFAULT_SERVER,
+    token: Token = "",
+) -> None:
+    """Set a device's threshold; with neither option, the release's own."""
+    path = f"/devices/{quote(device, safe='')}"
+    with Client(server, token) as client:
+        rev = client.put(f"{path}/threshold", {"value": value, "false_rejects": false_rejects})["rev"]
+        answer = client.poll(path, lambda d: d["settings"] is not None and d["settings"]["rev"] >= rev, wait)
+    if answer is None:
+        print(f"{device}: asked for (revision {rev}); it has not answered yet and will find it when it does")
+        return
+    settings = answer["settings"]
+    if settings["error"]:
+        raise KenpinError(settings["error"], where=device)
+    print(f"{device}: threshold {number(settings['threshold'])} of {settings['release']}")
+
+
+def events(
+    *,
+    line: Annotated[str | None, typer.Option(help="Only this line's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only this device's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+    token: Token = "",
+) -> None:
+    """List the last anomalies."""
+    with Client(server, token) as client:
+        found = client.get("/events", line=line, device=device, limit=limit)
+    rows = [
+        (
+            stamp(e["time_s"]),
+            e["line"],
+            e["device"],
+            number(e["score"]),
+            number(e["threshold"]),
+            e["part"] or f"frame {e['frame']}",
+            e["release"] or "-",
+            e["id"],
+        )
+        for e in found
+    ]
+    columns = ("time", "line", "device", "score", "threshold", "part", "release", "event")
+    show(found, as_json, columns, rows, "No anomaly yet.")

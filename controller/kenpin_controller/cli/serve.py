@@ -1,0 +1,112 @@
+"""`kenpin serve`: the controller, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import SecretStr, ValidationError
+
+from kenpin_agent.link.settings import BrokerSettings, TlsSettings
+from kenpin_wire.errors import ConfigError
+from kenpin_wire.topics import DEFAULT_PREFIX
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    *,
+    broker: Annotated[
+        str, typer.Option(envvar="KENPIN_BROKER", help="The MQTT broker, HOST or HOST:PORT.")
+    ] = "127.0.0.1:1883",
+    broker_user: Annotated[str | None, typer.Option(envvar="KENPIN_BROKER_USER", help="Login there.")] = None,
+    broker_password: Annotated[
+        str | None, typer.Option(envvar="KENPIN_BROKER_PASSWORD", help="Better given by the variable.")
+    ] = None,
+    broker_ca: Annotated[Path | None, typer.Option(help="Its authority's certificate; turns TLS on.")] = None,
+    prefix: Annotated[str, typer.Option(help="What stands before the site in every topic.")] = DEFAULT_PREFIX,
+    data: Annotated[Path, typer.Option(envvar="KENPIN_DATA", help="Folder for all that is kept.")] = Path(
+        "kenpin-data"
+    ),
+    host: Annotated[str, typer.Option(help="Address to serve pages and REST at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="And the port; 0 for any.")] = 8080,
+    url: Annotated[str | None, typer.Option(envvar="KENPIN_URL", help="A database elsewhere.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="KENPIN_TOKEN", help="Asked of whoever comes.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Run the controller: ingest, store, REST and pages."""
+    if host not in _LOCAL and not token:
+        raise ConfigError(
+            "anyone on the network could change your lines",
+            where=f"--host {host}",
+            remedy="Give a --token (or KENPIN_TOKEN), or serve at 127.0.0.1.",
+        )
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    for library in ("alembic", "uvicorn"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    settings = _broker_settings(broker, broker_user, broker_password, broker_ca, prefix)
+    with _bind(host, port) as listener:
+        _run(settings, data, url, token, listener)
+
+
+def _run(
+    broker: BrokerSettings, data: Path, url: str | None, token: str | None, listener: socket.socket
+) -> None:
+    import uvicorn
+
+    from kenpin_controller.app import build_app
+    from kenpin_controller.controller import Controller, Settings
+
+    app = build_app(Controller(Settings(broker=broker, data=data, url=url)), token=token)
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(
+        f"Kenpin is at http://{shown}:{port}, its broker at {broker.endpoint}, its data in {data}", flush=True
+    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
+    # uvicorn stops on SIGTERM and then raises it again; being told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be served at ({error.strerror})", where=f"{host}:{port}", remedy="Give another --port."
+        ) from None
+
+
+def _broker_settings(
+    broker: str, user: str | None, password: str | None, ca: Path | None, prefix: str
+) -> BrokerSettings:
+    host, _, port = broker.rpartition(":") if ":" in broker else (broker, "", "8883" if ca else "1883")
+    try:
+        return BrokerSettings.model_validate(
+            {
+                "host": host.strip("[]"),
+                "port": port,
+                "username": user,
+                "password": SecretStr(password) if password is not None else None,
+                "tls": TlsSettings(ca_file=ca) if ca is not None else None,
+                "prefix": prefix,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "broker"
+        raise ConfigError(str(first["msg"]), where=f"--broker {broker} ({where})") from None

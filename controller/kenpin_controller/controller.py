@@ -1,0 +1,133 @@
+"""The controller without its web side: everything that runs between the broker and the store."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kenpin_agent.files import write_atomically
+from kenpin_agent.link.session import MqttSession
+from kenpin_agent.link.settings import BrokerSettings
+from kenpin_controller.blobs import BlobServer
+from kenpin_controller.commands import Commands
+from kenpin_controller.errors import StoreError
+from kenpin_controller.fleet import Fleet
+from kenpin_controller.ingest import Ingest
+from kenpin_controller.publisher import Publisher
+from kenpin_controller.restore import restore
+from kenpin_controller.site import Site
+from kenpin_controller.store import Store
+from kenpin_wire.errors import ConfigError
+from kenpin_wire.topics import TopicTree
+
+SESSION_S = 7 * 86_400
+"""How long the broker keeps what agents say while the controller is away: as long as their outboxes do."""
+HOUSEKEEPING_S = 60.0
+_DAY_S = 86_400.0
+
+log = logging.getLogger(__name__)
+
+
+class Settings(BaseModel):
+    """What the controller is started with.
+
+    Attributes:
+        data: Folder of the database and the releases.
+        url: A database elsewhere, in SQLAlchemy's form.
+        picture_days, picture_bytes: How long, and how many, pictures are kept.
+        score_days: How long camera-seconds are kept. Events are kept for good.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    broker: BrokerSettings = BrokerSettings()
+    data: Path = Path("kenpin-data")
+    url: str | None = None
+    picture_days: float = Field(30.0, gt=0)
+    picture_bytes: int = Field(4 << 30, gt=0)
+    score_days: float = Field(30.0, gt=0)
+
+
+class Controller:
+    """Store, live picture, MQTT session and what joins them. Opened by the constructor, run by `start`.
+
+    Raises:
+        ConfigError: if the data folder, the database URL or the topic prefix cannot be used.
+        StoreError: if the database cannot be opened.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        tree = TopicTree(settings.broker.prefix)
+        self.store = Store.open(settings.data, settings.url)
+        self.fleet = Fleet()
+        restore(self.fleet, self.store.readings, time.time())
+        self.session = MqttSession(
+            settings.broker,
+            client_id=f"kenpin-controller-{_instance(settings.data)}",
+            session_expiry_s=SESSION_S,
+            manual_ack=True,
+        )
+        publisher = Publisher(self.session, tree)
+        commands = Commands()
+        self.site = Site(self.store, self.fleet, publisher, commands)
+        self._blobs = BlobServer(self.store.releases, publisher)
+        self.ingest = Ingest(
+            self.session,
+            tree,
+            self.store.readings,
+            self.fleet,
+            publisher,
+            on_block_request=self._blobs.ask,
+            on_reply=commands.take_reply,
+        )
+        self._stopping = threading.Event()
+        self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect and to take in, and return at once. A broker that is away is tried on."""
+        self.session.on_connected = self._heal
+        self.ingest.start()
+        self._blobs.start()
+        self._housekeeper.start()
+        self.session.start()
+
+    def stop(self) -> None:
+        """Commit what came, say goodbye, and close the store."""
+        self._stopping.set()
+        self._blobs.stop()
+        self.ingest.stop()
+        self.session.stop()
+        self.store.close()
+
+    def _heal(self, _session_present: bool) -> None:
+        """Desired state goes out again; on a thread, for the session's own must not wait for the store."""
+        threading.Thread(target=self.site.publish_desired, name="heal", daemon=True).start()
+
+    def _keep_house(self) -> None:
+        while not self._stopping.wait(HOUSEKEEPING_S):
+            now_s = time.time()
+            try:
+                self.store.readings.forget(
+                    pictures_before_s=now_s - self.settings.picture_days * _DAY_S,
+                    seconds_before_s=now_s - self.settings.score_days * _DAY_S,
+                    picture_bytes=self.settings.picture_bytes,
+                )
+            except StoreError as error:
+                log.warning("old pictures stay for now: %s", error)
+
+
+def _instance(data: Path) -> str:
+    """A name for this data folder, kept in it: the broker knows our session by it, after a restart too."""
+    file = data / "instance"
+    try:
+        if not file.exists():
+            write_atomically(file, secrets.token_hex(4).encode())
+        return file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be used ({error})", where=str(file)) from None

@@ -1,0 +1,309 @@
+"""What a person asks for, carried out: checked, stored, written into the audit log, and only then published.
+
+Desired state is what the store says. The broker's retained messages are a copy of it, made again at every
+connection, so that a broker that lost them is healed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kenpin_agent.release import unpack_release
+from kenpin_controller.commands import CommandRecord, Commands
+from kenpin_controller.errors import NotFoundError, StoreError, TooLargeError
+from kenpin_controller.fleet import Fleet
+from kenpin_controller.operations import EventRecord, ReleaseRecord, RolloutRecord, ScoreSecond
+from kenpin_controller.publisher import Publisher
+from kenpin_controller.store import Store
+from kenpin_controller.store.intents import Deed, Desire, Target
+from kenpin_controller.store.writes import Seen
+from kenpin_wire.contract import encode
+from kenpin_wire.errors import ConfigError, KenpinError, LinkError, ReleaseError
+from kenpin_wire.manifest import Manifest
+from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, ReleaseName, Threshold, now
+from kenpin_wire.topics import Address, Channel, Topic
+
+MAX_RELEASE_BYTES = 64 << 20
+_VERB = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+log = logging.getLogger(__name__)
+
+
+class Site:
+    """Implements `kenpin_controller.operations.Operations`. Any number of threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        publisher: Publisher,
+        commands: Commands,
+        *,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._publisher = publisher
+        self._commands = commands
+        self._wall_s = wall_s
+        # Held from storing a revision until it is published, or a newer one could be overtaken on its way.
+        self._desiring = threading.Lock()
+
+    def set_threshold(
+        self, device: str, *, value: float | None = None, false_rejects: float | None = None, who: str
+    ) -> int:
+        if value is not None and false_rejects is not None:
+            raise ConfigError(
+                "a score and a false-reject rate exclude each other",
+                where="threshold",
+                remedy="Give one of them, or neither for the release's own default.",
+            )
+        seen = self._device(device)
+        if not seen.release:
+            raise ConfigError(
+                "runs no release yet, so there is no score to set a limit to",
+                where=device,
+                remedy="Roll a release out to it first.",
+            )
+        threshold = _checked(
+            Threshold, {"release": seen.release, "value": value, "false_rejects": false_rejects}
+        )
+        detail = threshold.model_dump(exclude_none=True)
+        return self._change_config(seen, {"threshold": threshold}, "set threshold", detail, who)
+
+    def set_inspection(self, device: str, on: bool, *, who: str) -> int:
+        return self._change_config(
+            self._device(device), {"inspection": on}, "set inspection", {"inspection": on}, who
+        )
+
+    def add_release(self, data: bytes, *, who: str) -> ReleaseRecord:
+        if len(data) > MAX_RELEASE_BYTES:
+            raise TooLargeError(
+                f"{len(data)} bytes, more than {MAX_RELEASE_BYTES}",
+                where="release",
+                remedy="A release is typically 5 MB; this is hardly one.",
+            )
+        manifest = _verified(data)
+        record = ReleaseRecord(
+            release=manifest.release,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            uploaded_s=self._wall_s(),
+            summary=_summary(manifest),
+        )
+        return self._store.releases.add(record, data, who=who)
+
+    def start_rollout(
+        self, release: ReleaseName, *, devices: list[str] | None = None, line: str | None = None, who: str
+    ) -> RolloutRecord:
+        record = self._store.releases.find(release)
+        if record is None:
+            raise NotFoundError(
+                "no such release",
+                where=str(release),
+                remedy="`kenpin release list` shows what is here; `kenpin release add FILE` adds one.",
+            )
+        targets = [
+            Target(_address(seen), seen.release_rev) for seen in self._chosen(devices=devices, line=line)
+        ]
+        rollout = secrets.token_hex(6)
+        names = [target.address.device for target in targets]
+        deed = Deed(
+            who, "start rollout", str(release), self._wall_s(), {"rollout": rollout, "devices": names}
+        )
+        order = DesiredRelease(rev=0, release=release, sha256=record.sha256, size=record.size)
+        with self._desiring:
+            for desire in self._store.intents.start_rollout(rollout, order, targets, deed=deed):
+                self._publish(desire)
+        return next(known for known in self.rollouts() if known.id == rollout)
+
+    def send_command(self, device: str, verb: str, arguments: dict[str, Any], *, who: str) -> str:
+        if not _VERB.fullmatch(verb):
+            raise ConfigError(
+                f"{verb!r} cannot be a command", where="verb", remedy="Use one such as 'ping' or 'snapshot'."
+            )
+        seen = self._device(device)
+        now_s = self._wall_s()
+        record = self._commands.issue(device, verb, who=who, now_s=now_s)
+        command = Command(id=record.id, arguments=arguments)
+        try:
+            encode(command)
+        except ValueError:
+            raise ConfigError("cannot be written as JSON", where="arguments") from None
+        self._store.intents.note(Deed(who, f"command {verb}", device, now_s, {"id": record.id}))
+        if not self._publisher.say(Topic(_address(seen), Channel.CMD, verb), command):
+            raise LinkError(
+                "the broker is away, and a command does not wait",
+                where=device,
+                remedy="Send it again once the broker is back.",
+            )
+        return record.id
+
+    def command(self, command_id: str, *, wait_s: float = 0.0) -> CommandRecord | None:
+        """How a command fares, waiting up to `wait_s` for its end."""
+        return self._commands.get(command_id, wait_s=wait_s)
+
+    def releases(self) -> list[ReleaseRecord]:
+        return self._store.releases.list()
+
+    def rollouts(self) -> list[RolloutRecord]:
+        return self._store.intents.rollouts()
+
+    def events(
+        self,
+        *,
+        line: str | None = None,
+        device: str | None = None,
+        limit: int = 50,
+        before_s: float | None = None,
+        before_id: str | None = None,
+    ) -> list[EventRecord]:
+        """As the protocol says; `before_id` goes on exactly behind that event of the moment `before_s`."""
+        return self._store.readings.events(
+            line=line, device=device, limit=limit, before_s=before_s, before_id=before_id
+        )
+
+    def event(self, event_id: str) -> EventRecord | None:
+        return self._store.readings.event(event_id)
+
+    def picture(self, sha256: str) -> bytes | None:
+        return self._store.readings.picture(sha256) or self._fleet.jpeg(sha256)
+
+    def scores(self, device: str, *, since_s: float, until_s: float | None = None) -> list[ScoreSecond]:
+        return self._store.readings.scores(device, since_s=since_s, until_s=until_s)
+
+    def devices(self) -> list[Seen]:
+        """Every device that was ever heard, by name, with what it last said of itself."""
+        known = {seen.name: seen for seen in self._store.readings.devices()}
+        for line in self._fleet.lines():
+            for view in line.devices:
+                before = known.get(view.name)
+                known[view.name] = Seen(
+                    name=view.name,
+                    site=view.address.site,
+                    line=view.address.line,
+                    time_s=view.heard_s or (before.time_s if before else 0.0),
+                    release=view.installed or (before.release if before else ""),
+                    config_rev=max(view.config.rev if view.config else 0, before.config_rev if before else 0),
+                    release_rev=max(
+                        view.release.rev if view.release else 0, before.release_rev if before else 0
+                    ),
+                )
+        return [known[name] for name in sorted(known)]
+
+    def desired_revs(self) -> dict[str, int]:
+        """The revision of each device's desired settings, for those that have any."""
+        return {
+            desire.address.device: desire.message.rev
+            for desire in self._store.intents.desired()
+            if isinstance(desire.message, DesiredConfig)
+        }
+
+    def publish_desired(self) -> None:
+        """Put all desired state on the broker again; to be called at each connection."""
+        with self._desiring:
+            for desire in self._store.intents.desired():
+                self._publish(desire)
+
+    def _change_config(
+        self, seen: Seen, fields: dict[str, Any], action: str, detail: dict[str, Any], who: str
+    ) -> int:
+        address = _address(seen)
+        with self._desiring:
+            config = self._store.intents.change_config(
+                address,
+                lambda config: config.model_copy(update={**fields, "ts": now()}),
+                reported_rev=seen.config_rev,
+                deed=Deed(who, action, seen.name, self._wall_s(), detail),
+            )
+            self._publish(Desire(address, Channel.SET_CONFIG, config))
+        return config.rev
+
+    def _publish(self, desire: Desire) -> None:
+        """What does not reach the broker now does at the next connection."""
+        try:
+            self._publisher.say(Topic(desire.address, desire.channel), desire.message)
+        except KenpinError as error:
+            log.warning("%s: not published: %s", desire.address.device, error)
+
+    def _device(self, name: str) -> Seen:
+        for seen in self.devices():
+            if seen.name == name:
+                return seen
+        raise NotFoundError(
+            "no such device", where=name, remedy="`kenpin devices` shows those that were ever heard."
+        )
+
+    def _chosen(self, *, devices: list[str] | None, line: str | None) -> list[Seen]:
+        if devices is not None and line is not None:
+            raise ConfigError(
+                "devices and a line exclude each other",
+                where="rollout",
+                remedy="Give one, or neither for all.",
+            )
+        if devices is not None:
+            chosen = [self._device(name) for name in dict.fromkeys(devices)]
+        else:
+            chosen = [seen for seen in self.devices() if line in (None, seen.line)]
+        if not chosen:
+            raise NotFoundError(
+                "there is no device to roll it out to",
+                where=line or "rollout",
+                remedy="`kenpin devices` shows those that were ever heard, and their lines.",
+            )
+        return chosen
+
+
+def _address(seen: Seen) -> Address:
+    return Address(seen.site, seen.line, seen.name)
+
+
+def _checked(model: type[Threshold], fields: dict[str, Any]) -> Threshold:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(str(first["msg"]), where=where) from None
+
+
+def _verified(data: bytes) -> Manifest:
+    """Unpack it as an agent would, into a folder that is gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="kenpin-release-") as folder:
+            file = Path(folder) / "upload.kenpin"
+            file.write_bytes(data)
+            return unpack_release(file, Path(folder) / "unpacked")
+    except ReleaseError as error:  # our temporary path would tell nobody anything
+        raise ReleaseError(error.what, where="the uploaded release", remedy=error.remedy) from None
+    except OSError as error:
+        raise StoreError(
+            f"the upload cannot be unpacked ({error.strerror})",
+            where="the uploaded release",
+            remedy="Free some space.",
+        ) from None
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "head": manifest.head.kind,
+        "encoder": manifest.encoder.architecture,
+        "input": f"{manifest.input.width}×{manifest.input.height}",
+        "threshold": manifest.calibration.threshold,
+        "false_rejects": manifest.calibration.false_rejects,
+        "pictures": len(manifest.fitted_on),
+        "calibrated_on": len(manifest.calibrated_on),
+        "golden": len(manifest.golden),
+        "created": manifest.created.isoformat(),
+    }

@@ -1,0 +1,117 @@
+"""The releases: each file in a folder under its own hash, and what it is in a table."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from kenpin_agent.files import write_atomically
+from kenpin_controller.errors import ConflictError, StoreError
+from kenpin_controller.operations import ReleaseRecord
+from kenpin_controller.store import schema as t
+from kenpin_controller.store.database import insert_new, store_error
+from kenpin_wire.messages import ReleaseName
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Releases:
+    """Adds and lists releases. Nothing is ever overwritten. Any number of threads.
+
+    Args:
+        folder: Where the files lie, as `SHA256.kenpin`. Made if it is not there.
+    """
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(writes=True)
+        self._folder = folder
+        self._adding = threading.Lock()  # the same file twice at once would be written to one path
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, record: ReleaseRecord, data: bytes, *, who: str) -> ReleaseRecord:
+        """Keep a release that was found good. One that is there already is returned as it is.
+
+        The file is complete before its row exists, so that a row never names a file that is not there.
+
+        Raises:
+            ConflictError: if the name and version belong to another file.
+            StoreError: if it cannot be written; everything is as it was then.
+        """
+        with self._adding:
+            known = self.find(record.release)
+            if known is None:
+                try:
+                    write_atomically(self.path(record.sha256), data)
+                    self._insert(record, who)
+                except OSError as error:
+                    raise StoreError(
+                        f"the release cannot be written ({error.strerror})",
+                        where=str(self._folder),
+                        remedy="Free some space; nothing stored is lost.",
+                    ) from None
+                except SQLAlchemyError as error:
+                    raise store_error(error) from None
+                known = self.find(record.release)
+            if known is None or known.sha256 != record.sha256:
+                raise ConflictError(
+                    "another file with this name and version is here already",
+                    where=str(record.release),
+                    remedy="Give the new one another version.",
+                )
+            return known
+
+    def list(self) -> list[ReleaseRecord]:
+        """Newest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(t.releases).order_by(t.releases.c.uploaded_s.desc())).all()
+        return [
+            ReleaseRecord(
+                release=ReleaseName(name=row.name, version=row.version),
+                sha256=row.sha256,
+                size=row.size,
+                uploaded_s=row.uploaded_s,
+                summary=row.summary,
+            )
+            for row in rows
+        ]
+
+    def find(self, release: ReleaseName) -> ReleaseRecord | None:
+        """One release by name and version."""
+        return next((record for record in self.list() if record.release == release), None)
+
+    def path(self, sha256: str) -> Path:
+        """Where the file with this hash lies, if it is here.
+
+        Raises:
+            ValueError: if it is no SHA-256.
+        """
+        if not _SHA256.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is no SHA-256")
+        return self._folder / f"{sha256}.kenpin"
+
+    def _insert(self, record: ReleaseRecord, who: str) -> None:
+        row = {
+            "sha256": record.sha256,
+            "name": record.release.name,
+            "version": record.release.version,
+            "size": record.size,
+            "uploaded_s": record.uploaded_s,
+            "who": who,
+            "summary": record.summary,
+        }
+        audit = {
+            "time_s": time.time(),
+            "who": who,
+            "action": "add release",
+            "subject": str(record.release),
+            "detail": {"sha256": record.sha256, "size": record.size},
+        }
+        with self._writer.begin() as connection:
+            insert_new(connection, t.releases, [row])
+            connection.execute(t.audit.insert().values(**audit))
