@@ -72,7 +72,7 @@ HOTTEST_C = 125.0  # a reading above it is as bad as this
 BLIND_GRACE_S = 3.0  # a sensor may miss a reading or two; the safe floor comes within 5 s
 
 DIE_S = 7.0  # the die follows the load with about this time constant
-_BOARD_S, _PUSH_S = 12.0, 50.0  # the observer: smoother costs overshoot, sharper costs ripple (bench/heat.py)
+_BOARD_S, _PUSH_S = 12.0, 40.0  # the observer: smoother costs overshoot, sharper costs ripple (bench/heat.py)
 _UNINVITED_S = 3.0
 _BRAKE_FROM_C, _BRAKE = 0.25, 3.0  # beyond the noise over the target, aim lower by 3 times the excess
 _OWN_ANSWER = 0.1  # a load this near the allowed one is the governor's own doing, and teaches nothing
