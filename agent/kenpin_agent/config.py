@@ -34,6 +34,9 @@ _PATHS = (
 )
 
 
+_WITH_KIND = ("camera", "thermometer")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -108,7 +111,9 @@ def load_config(path: Path) -> AgentConfig:
         config = AgentConfig.model_validate(table)
         _ = config.address  # checks the names
     except ValidationError as error:
-        what, remedy = _explain(error.errors(include_url=False)[0])
+        # An unknown key first: it is often why another seems to be missing.
+        faults = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        what, remedy = _explain(faults[0])
         raise ConfigError(what, where=str(path), remedy=remedy) from None
     except ConfigError as error:
         raise ConfigError(f"{error.where}: {error.what}", where=str(path), remedy=error.remedy) from None
@@ -128,7 +133,8 @@ def _make_absolute(table: dict[str, Any], keys: tuple[str, ...], folder: Path) -
 def _explain(error: ErrorDetails) -> tuple[str, str]:
     """One validation error as (what, remedy). The input is left out: it may be a password."""
     location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
+    # pydantic puts the kind into the location of what it belongs to; the file has no such level.
+    key = ".".join(location[:1] + location[2:] if location[0] in _WITH_KIND else location)
     match error["type"]:
         case "extra_forbidden":
             known = _known_keys(location[:-1])
