@@ -50,7 +50,9 @@ def step(
     temperature_c = reading.temperature_c
     if temperature_c is None or math.isnan(temperature_c) or temperature_c < COLDEST_C:
         return _without_sensor(state, dt_s, settings)
-    return _with_sensor(state, min(temperature_c, HOTTEST_C), dt_s, settings)
+    if temperature_c > HOTTEST_C:  # no sensor either, but hotter must not allow more: without the grace
+        return _without_sensor(replace(state, blind_s=max(state.blind_s, BLIND_GRACE_S)), dt_s, settings)
+    return _with_sensor(state, temperature_c, dt_s, settings)
 
 
 def allowance(state: GovernorState, settings: GovernorSettings) -> Allowance:
@@ -68,11 +70,12 @@ def allowance(state: GovernorState, settings: GovernorSettings) -> Allowance:
 
 LONGEST_STEP_S = 10.0
 COLDEST_C = -40.0
-HOTTEST_C = 125.0  # a reading above it is as bad as this
+HOTTEST_C = 125.0
 BLIND_GRACE_S = 3.0  # a sensor may miss a reading or two; the safe floor comes within 5 s
 
 DIE_S = 7.0  # the die follows the load with about this time constant
 _BOARD_S, _PUSH_S = 12.0, 40.0  # the observer: smoother costs overshoot, sharper costs ripple (bench/heat.py)
+_MOST_SURPRISE_C = 15.0  # a spike within a sensor's range must not undo what is known
 _UNINVITED_S = 3.0
 _BRAKE_FROM_C, _BRAKE = 0.25, 3.0  # beyond the noise over the target, aim lower by 3 times the excess
 _OWN_ANSWER = 0.1  # a load this near the allowed one is the governor's own doing, and teaches nothing
@@ -100,6 +103,7 @@ def _with_sensor(
     keep, keep_push = math.exp(-dt_s / _BOARD_S), math.exp(-dt_s / _PUSH_S)
     done, board_c = state.load, state.board_c
     surprise_c = reading_c - before.jump * done - board_c
+    surprise_c = min(max(surprise_c, -_MOST_SURPRISE_C), _MOST_SURPRISE_C)
     board_c += (1 - keep * keep_push) * surprise_c
     model = replace(before, push=before.push + (1 - keep) * (1 - keep_push) / dt_s * surprise_c)
 
