@@ -64,9 +64,10 @@ def ago(seconds: float) -> str:
     return f"{round(seconds / 86_400)} days"
 
 
-def score_text(score: float) -> str:
-    """A score with as many digits as a person can use, whatever its head's scale."""
-    size = abs(score)
+def score_text(score: float, like: float | None = None) -> str:
+    """A score with as many digits as a person can use, whatever its head's scale; with those of `like`, so
+    that a number that changes all the time keeps its shape."""
+    size = abs(score if like is None else like)
     digits = 4 if size < 0.1 else 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
     return f"{score:.{digits}f}"
 
@@ -134,17 +135,17 @@ def _anomaly(d: DeviceView, now_s: float) -> Health | None:
     seen_now = d.score_s is not None and now_s - d.score_s < ANOMALY_SHOWN_S and d.verdict == Verdict.ANOMALY
     seen_lately = last is not None and -2.0 < now_s - last.time_s < ANOMALY_SHOWN_S
     if seen_now and d.score is not None:
-        score, part = d.score, d.part
+        score, part, threshold = d.score, d.part, d.threshold
     elif seen_lately and last is not None:
-        score, part = last.score, last.part
+        score, part, threshold = last.score, last.part, last.threshold
     else:
         return None
     what = f"Part {part} is not like the good ones" if part else "A part is not like the good ones"
-    limit = f", threshold {score_text(d.threshold)}" if d.threshold is not None else ""
+    limit = f", threshold {score_text(threshold)}" if threshold is not None else ""
     return Health(
         Level.ALARM,
         "Anomaly",
-        f"{what}: score {score_text(score)}{limit}.",
+        f"{what}: score {score_text(score, threshold)}{limit}.",
         "Look at the picture. If the part is fine, raise the threshold.",
     )
 

@@ -1,0 +1,139 @@
+"""The release of a camera: what runs, what is on its way, and sending another."""
+
+from __future__ import annotations
+
+from nicegui import events, ui
+
+from kenpin_controller.fleet import Fleet
+from kenpin_controller.operations import Operations, ReleaseRecord
+from kenpin_controller.pages import words
+from kenpin_controller.pages.parts import WHO, Note, attempt, div, mark, text
+from kenpin_controller.views import DeviceView
+from kenpin_wire.messages import Phase
+
+_RELEASES_EVERY_S = 5.0
+_MAX_UPLOAD_BYTES = 200_000_000
+_MOVING = {
+    Phase.DOWNLOADING,
+    Phase.VERIFYING,
+    Phase.STAGED,
+    Phase.SHADOWING,
+    Phase.ACTIVATING,
+    Phase.TRIAL,
+}
+_ENDED_BADLY = {
+    Phase.REJECTED,
+    Phase.FAILED_NO_CHANGE,
+    Phase.ROLLED_BACK,
+    Phase.ROLLBACK_FAILED,
+    Phase.TIMED_OUT,
+}
+
+
+class ReleasePanel:
+    def __init__(self, name: str, operations: Operations, fleet: Fleet) -> None:
+        self._name, self._operations, self._fleet = name, operations, fleet
+        self._line = ""
+        self._releases: dict[str, ReleaseRecord] = {}
+        with div("k-panel", "release-panel"):
+            with div("k-panel-head"):
+                text("Release", "k-h2")
+                self._installed = text("", "k-quiet", "release-installed")
+            self._state = Note("release-state")
+            self._progress = mark(ui.linear_progress(0, show_value=False), "release-progress")
+            self._empty = div("", "no-release")
+            with self._empty:
+                text("No release yet. Make one from pictures of good parts, then upload it:", "k-quiet")
+                text("kenpin train GOOD_PICTURES -o NAME.kenpin", "k-code")
+            self._push_box = div("k-column").style("gap: 12px")
+            with self._push_box:
+                self._select = mark(
+                    ui.select({}, label="Send a release").props("outlined dense options-dense"),
+                    "release-select",
+                )
+                self._scope = mark(
+                    ui.toggle({"camera": "This camera", "line": "The whole line"}, value="camera"),
+                    "release-scope",
+                ).props("unelevated no-caps")
+            with div("k-row"):
+                self._push = mark(
+                    ui.button("Send", color=None, icon="send", on_click=self._send), "release-push"
+                )
+                self._push.props("flat no-caps").classes("k-button is-main")
+                upload = ui.upload(
+                    auto_upload=True,
+                    max_file_size=_MAX_UPLOAD_BYTES,
+                    on_upload=self._uploaded,
+                    on_rejected=lambda: ui.notify("That file is too large to be a release.", type="negative"),
+                ).classes("k-hidden-upload")
+                upload.props["accept"] = ".kenpin"
+                mark(upload, "release-upload")
+                pick = mark(ui.button("Upload a release", color=None, icon="upload_file"), "release-pick")
+                pick.props("flat no-caps").classes("k-button")
+                pick.on("click", js_handler=f"() => getElement({upload.id}).pickFiles()")
+        ui.timer(_RELEASES_EVERY_S, self._load)
+
+    def update(self, device: DeviceView, _now_s: float) -> None:
+        """Show how the deployment stands."""
+        self._line = device.address.line
+        self._installed.set_text(f"runs {device.installed}" if device.installed else "none yet")
+        release = device.release
+        moving = release is not None and release.phase in _MOVING
+        self._progress.set_visibility(moving)
+        if release is None or release.phase in (Phase.IDLE, Phase.COMMITTED):
+            self._state.say("")
+            return
+        reason = f": {release.reason}" if release.reason else ""
+        what = f"{release.latest or 'A release'} – {words.phase_text(device.phase).lower()}"
+        if moving:
+            percent = f" {release.percent:.0f} %" if release.phase == Phase.DOWNLOADING else ""
+            self._state.say(f"{what}{percent}{reason}", "info", "downloading")
+            self._progress.set_value(release.percent / 100.0 if release.phase == Phase.DOWNLOADING else 1.0)
+        else:
+            bad = release.phase in _ENDED_BADLY
+            self._state.say(f"{what}{reason}", "alarm" if bad else "info", "report" if bad else "info")
+
+    async def _load(self) -> None:
+        """Releases may be added on the command line, too."""
+        records = await attempt(self._operations.releases)
+        if records is None:
+            return
+        known = {record.sha256: record for record in sorted(records, key=lambda r: -r.uploaded_s)}
+        self._empty.set_visibility(not known)
+        self._push_box.set_visibility(bool(known))
+        self._push.set_visibility(bool(known))
+        if known.keys() != self._releases.keys():
+            self._releases = known
+            options = {sha256: _release_text(record) for sha256, record in known.items()}
+            value = self._select.value if self._select.value in known else next(iter(known), None)
+            self._select.set_options(options, value=value)
+
+    async def _send(self) -> None:
+        record = self._releases.get(self._select.value or "")
+        if record is None:
+            ui.notify("Choose a release first.", type="warning")
+            return
+        whole_line = self._scope.value == "line"
+        line, devices = (self._line, None) if whole_line else (None, [self._name])
+        rollout = await attempt(
+            lambda: self._operations.start_rollout(record.release, devices=devices, line=line, who=WHO)
+        )
+        if rollout is not None:
+            to = words.count(len(rollout.devices), "camera")
+            ui.notify(f"{record.release} is on its way to {to}.", type="positive")
+
+    async def _uploaded(self, event: events.UploadEventArguments) -> None:
+        data = await event.file.read()
+        record = await attempt(lambda: self._operations.add_release(data, who=WHO))
+        if isinstance(event.sender, ui.upload):
+            event.sender.reset()
+        if record is not None:
+            ui.notify(f"{record.release} is here and can be sent.", type="positive")
+            await self._load()
+            self._select.set_value(record.sha256)
+
+
+def _release_text(record: ReleaseRecord) -> str:
+    head = record.summary.get("head")
+    parts = [str(record.release), str(head) if head else "", words.size_text(record.size)]
+    return " · ".join(part for part in parts if part)
