@@ -1,0 +1,196 @@
+"""What a frame costs on this machine: measured in a fresh process, one core, against the bare encoder.
+
+The parent starts the child (`python -m kenpin_agent.bench FOLDER [PICTURES]`) and takes the time until its
+first verdict, as a person who powers a Pi would; then the child measures the rest and answers in JSON.
+"""
+
+# ruff: noqa: PLC0415 (imports are part of what is timed)
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kenpin_agent.threads import one_thread_environment
+from kenpin_wire.errors import ConfigError, KenpinError
+
+ROUNDS = 200
+START_BUDGET_S = 2.0
+RSS_BUDGET_MB = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Medians, one thread.
+
+    Attributes:
+        picture_px: Width and height of the first picture.
+        stages_ms: `invoke` (the encoder alone), each stage of `inspect`, `jpeg` of the heatmap.
+        frame_ms: Frame → verdict, without heatmap.
+        ratio: `frame_ms` ÷ `invoke`, the two taken in turn so that both see the same machine.
+        ratio_budget: What it may be at most.
+        first_verdict_s: From the start of the process.
+        rss_mb: Resident, with everything loaded that an agent imports.
+    """
+
+    release: str
+    head: str
+    input_px: tuple[int, int]
+    picture_px: tuple[int, int]
+    stages_ms: Mapping[str, float]
+    frame_ms: float
+    ratio: float
+    ratio_budget: float
+    first_verdict_s: float
+    rss_mb: float
+
+
+def run_bench(options: Namespace) -> int:
+    """`kenpin-agent bench`. Reads `release` and, where the parser has them, `pictures` (a folder) and `json`.
+
+    Raises:
+        ConfigError, ReleaseError: if there is no release, or it does not load.
+    """
+    if options.release is None:
+        raise ConfigError("no release to measure with", where="--release", remedy="Give a .kenpin file.")
+    report = measure(options.release, getattr(options, "pictures", None))
+    text = json.dumps(asdict(report), indent=2) if getattr(options, "json", False) else table(report)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def measure(release_file: Path, pictures: Path | None = None) -> Report:
+    """Measure a release on this machine; some seconds.
+
+    Args:
+        release_file: The `.kenpin` file.
+        pictures: A folder of pictures as the camera gives them; the release's golden pictures if None.
+
+    Raises:
+        ReleaseError: if the release is not sound.
+        KenpinError: if the measuring process fails.
+    """
+    from kenpin_agent.release import unpack_release
+
+    with tempfile.TemporaryDirectory(prefix="kenpin-bench-") as scratch:
+        folder = Path(scratch) / "release"
+        unpack_release(release_file, folder)
+        command = [sys.executable, "-m", "kenpin_agent.bench", str(folder)]
+        command += [str(pictures)] if pictures else []
+        began_s = time.monotonic()
+        child = subprocess.Popen(
+            command, env=one_thread_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        first = child.stdout.readline()
+        first_verdict_s = time.monotonic() - began_s
+        rest, complaint = child.communicate()
+        if child.returncode != 0 or first.strip() not in ("normal", "anomaly"):
+            lines = complaint.strip().splitlines() or ["no word"]
+            raise KenpinError(f"measuring failed: {lines[-1]}", where=str(release_file))
+    return Report(**json.loads(rest), first_verdict_s=first_verdict_s)
+
+
+def table(report: Report) -> str:
+    """The report for a person."""
+    width, height = report.picture_px
+    lines = [
+        f"{report.release}, head {report.head}, input {report.input_px[0]} × {report.input_px[1]}, "
+        f"pictures {width} × {height}; medians of {ROUNDS}, one thread",
+        "",
+        *(f"  {stage:<24}{ms:9.3f} ms" for stage, ms in report.stages_ms.items()),
+        f"  {'frame to verdict':<24}{report.frame_ms:9.3f} ms",
+        "",
+        _row("frame / encoder invoke", report.ratio, report.ratio_budget, "×"),
+        _row("start to first verdict", report.first_verdict_s, START_BUDGET_S, "s"),
+        _row("resident memory", report.rss_mb, RSS_BUDGET_MB, "MB"),
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, value: float, budget: float, unit: str) -> str:
+    return f"  {name:<24}{value:9.2f} {unit:<3} budget {budget:g} {'ok' if value <= budget else 'OVER'}"
+
+
+def _child(folder: Path, pictures: Path | None) -> None:
+    """First verdict at once, then the figures as JSON, on standard output."""
+    import numpy as np
+    import psutil
+
+    import kenpin_agent.assembly  # noqa: F401 (a real agent has all of this in memory)
+    from kenpin_agent.inspect import inspect
+    from kenpin_agent.judge import Judge, JudgeState
+    from kenpin_agent.pictures import encode_jpeg, list_pictures, read_picture
+    from kenpin_agent.release import load_release
+    from kenpin_agent.seams import Frame
+
+    release = load_release(folder, threads=1)
+    manifest = release.manifest
+    files = list_pictures(pictures) if pictures else [folder / golden.file for golden in manifest.golden]
+    by = Judge(manifest.calibration.threshold)
+
+    def look(image: Frame, heatmap: bool) -> dict[str, float]:
+        began_s = time.perf_counter()
+        _, inspection = inspect(
+            image, release, JudgeState(), by, wanted=lambda _: heatmap, monotonic_s=time.perf_counter
+        )
+        times = {**inspection.timings_ms, "frame": (time.perf_counter() - began_s) * 1000}
+        if inspection.heatmap is not None:
+            times["jpeg"] = _ms(lambda: encode_jpeg(inspection.heatmap))  # type: ignore[arg-type]  # just seen
+        verdicts.append(inspection.verdict.value)
+        return times
+
+    verdicts: list[str] = []
+    frames = [Frame(read_picture(files[0]), 0, 0.0)]
+    look(frames[0], heatmap=False)
+    sys.stdout.write(verdicts[0] + "\n")
+    sys.stdout.flush()
+
+    frames += [Frame(read_picture(file), 0, 0.0) for file in files[1:8]]
+    plain, drawn, invokes = [], [], []
+    for round_number in range(ROUNDS):
+        frame = frames[round_number % len(frames)]
+        invokes.append(_ms(release.encoder.invoke))
+        plain.append(look(frame, heatmap=False))
+        if round_number % 10 == 0:
+            drawn.append(look(frame, heatmap=True))
+
+    def median(times: list[dict[str, float]], stage: str) -> float:
+        return float(np.median([entry[stage] for entry in times]))
+
+    invoke_ms, frame_ms = float(np.median(invokes)), median(plain, "frame")
+    stages = {"invoke": invoke_ms}
+    stages |= {stage: median(plain, stage) for stage in ("prepare", "encode", "score", "judge")}
+    stages |= {stage: median(drawn, stage) for stage in ("heatmap", "jpeg")}
+    answer = {
+        "release": release.label,
+        "head": release.head.kind,
+        "input_px": (manifest.input.width, manifest.input.height),
+        "picture_px": frames[0].image.shape[1::-1],
+        "stages_ms": {stage: round(ms, 4) for stage, ms in stages.items()},
+        "frame_ms": round(frame_ms, 4),
+        "ratio": round(frame_ms / invoke_ms, 4),
+        "ratio_budget": 2.0 if release.head.kind == "patch_knn" else 1.25,
+        "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
+    }
+    sys.stdout.write(json.dumps(answer))
+
+
+def _ms(action: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    action()
+    return (time.perf_counter() - began_s) * 1000
+
+
+if __name__ == "__main__":
+    try:
+        _child(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    except KenpinError as error:
+        sys.exit(str(error))

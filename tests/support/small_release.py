@@ -1,0 +1,144 @@
+"""A small sound release, made file by file, so that a test can break any of them.
+
+Seven rendered discs, the real encoder at 64 × 64 px, a diagonal `padim` head or another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kenpin_agent.encoder import Encoder, Features
+from kenpin_agent.heads import (
+    Cosine,
+    Head,
+    Knn,
+    Lof,
+    Mahalanobis,
+    Padim,
+    PatchGaussian,
+    PatchKnn,
+    local_densities,
+    patch_embedding,
+)
+from kenpin_agent.prepare import prepare
+from kenpin_agent.seams import Image
+from kenpin_models.assets import ENCODER_FILE
+from kenpin_wire.manifest import Calibration, File, Golden, Heatmap, Input, Manifest
+from kenpin_wire.manifest import Encoder as EncoderSection
+from kenpin_wire.manifest import Head as HeadSection
+from kenpin_wire.messages import ReleaseName
+
+INPUT = Input(width=64, height=64)
+MAPS = ("block4", "block7")
+KINDS = ("lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn")
+
+
+def part(number: int, *, scratched: bool = False, size: tuple[int, int] = (96, 128)) -> Image:
+    """A grey disc, each a little different; shape (*size, 3)."""
+    rng = np.random.default_rng(number)
+    image = np.full((*size, 3), 90, dtype=np.uint8)
+    centre = (size[1] // 2 + int(rng.integers(-2, 3)), size[0] // 2 + int(rng.integers(-2, 3)))
+    cv2.circle(image, centre, size[0] // 3, (170, 175, 180), -1, cv2.LINE_AA)
+    if scratched:
+        cv2.line(image, (centre[0] - 20, centre[1] - 14), (centre[0] + 16, centre[1] + 10), (20, 30, 200), 4)
+    noise = rng.normal(0, 3, image.shape)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+@functools.cache
+def encoder() -> Encoder:
+    return Encoder(ENCODER_FILE, INPUT, "pooled", MAPS)
+
+
+@functools.cache
+def good_features() -> tuple[Features, ...]:
+    return tuple(encoder().encode(prepare(part(number), INPUT)) for number in range(7))
+
+
+def make_head(kind: str) -> Head:
+    """A head of this kind, fitted in the plainest way."""
+    features = good_features()
+    patches = np.stack([patch_embedding(f, MAPS) for f in features])
+    gaussian = PatchGaussian(MAPS, patches.mean(axis=0), 1 / (patches.std(axis=0) + np.float32(0.3)))
+    pooled = np.stack([f.pooled for f in features])
+    match kind:
+        case "lof":
+            return Lof(gaussian, pooled, *local_densities(pooled, 3), 3)
+        case "knn":
+            return Knn(gaussian, pooled, 3)
+        case "cosine":
+            return Cosine(gaussian, pooled.mean(axis=0))
+        case "mahalanobis":
+            whitening = np.diag(1 / (pooled.std(axis=0) + 0.1)).astype(np.float32)
+            return Mahalanobis(gaussian, pooled.mean(axis=0), whitening)
+        case "padim":
+            return Padim(gaussian, 0.05)
+        case _:
+            flat = patches.reshape(-1, patches.shape[-1])
+            shift, scale = flat.mean(axis=0), 1 / (flat.std(axis=0) + np.float32(0.1))
+            return PatchKnn(MAPS, ((flat - shift) * scale)[::2].copy(), shift, scale, 0.05)
+
+
+def release_files(kind: str = "padim") -> dict[str, bytes]:
+    """The members of a sound release: `encoder.tflite`, `head.npz` and two golden pictures; no manifest."""
+    head = make_head(kind)
+    stored = io.BytesIO()
+    np.savez_compressed(stored, allow_pickle=False, **head.arrays())
+    files = {"encoder.tflite": ENCODER_FILE.read_bytes(), "head.npz": stored.getvalue()}
+    for number, scratched in ((0, False), (1, True)):
+        files[f"golden/{number}.png"] = cv2.imencode(".png", part(number, scratched=scratched))[1].tobytes()
+    return files
+
+
+def manifest_for(files: Mapping[str, bytes], kind: str = "padim", version: str = "1") -> Manifest:
+    """The manifest that goes with `release_files(kind)`."""
+    head = make_head(kind)
+
+    def entry(name: str) -> dict[str, Any]:
+        content = files[name]
+        return File(file=name, sha256=hashlib.sha256(content).hexdigest(), size=len(content)).model_dump()
+
+    def score(image: Image) -> float:
+        return head.score(encoder().encode(prepare(image, INPUT)))
+
+    good = sorted(score(part(number)) for number in range(10, 20))
+    return Manifest(
+        release=ReleaseName(name="discs", version=version),
+        input=INPUT,
+        encoder=EncoderSection(**entry("encoder.tflite"), pooled="pooled", maps=list(MAPS)),
+        head=HeadSection(**entry("head.npz"), kind=head.kind, maps=list(MAPS), parameters=head.parameters),
+        calibration=Calibration(scores=good, false_rejects=0.01, threshold=good[-1] * 1.5),
+        heatmap=Heatmap(normal=1.0, limit=3.0),
+        golden=[
+            Golden(**entry("golden/0.png"), score=score(part(0)), tolerance=1e-3 * (1 + score(part(0)))),
+            Golden(
+                **entry("golden/1.png"),
+                score=score(part(1, scratched=True)),
+                tolerance=1e-3 * (1 + score(part(1, scratched=True))),
+            ),
+        ],
+    )
+
+
+def write_zip(path: Path, members: Mapping[str, bytes]) -> Path:
+    """Any members as a zip."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_release(path: Path, kind: str = "padim", version: str = "1") -> Path:
+    """A sound release at `path`."""
+    files = release_files(kind)
+    manifest = manifest_for(files, kind, version).model_dump_json().encode()
+    return write_zip(path, {"manifest.json": manifest, **files})
