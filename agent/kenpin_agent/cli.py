@@ -10,11 +10,13 @@ import threading
 from pathlib import Path
 
 from kenpin_agent import __version__
+from kenpin_agent.threads import one_thread_a_library
 from kenpin_wire.errors import KenpinError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command. Returns its exit status: 0 done, 1 something to mend, 2 wrong usage."""
+    one_thread_a_library()  # before anything below imports numpy or OpenCV
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,
@@ -95,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     for sub in (run, doctor, capture):
         sub.add_argument("--config", type=Path, default=Path("kenpin-agent.toml"), help="kenpin-agent.toml")
     bench = verb("bench", _bench, "what a frame costs on this machine")
-    bench.add_argument("--release", type=Path, help="a release file; else one is made of rendered parts")
+    bench.add_argument("--release", type=Path, required=True, help="a release file")
+    bench.add_argument("--pictures", type=Path, help="a folder to take the frames from; else grey noise")
+    bench.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
