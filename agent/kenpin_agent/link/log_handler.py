@@ -40,7 +40,7 @@ class LinkLogHandler(logging.Handler):
                 message=record.getMessage(),
             )
             self._link.publish(Outgoing(Channel.LOG, line))
-        except Exception:
+        except (TypeError, ValueError, KeyError):  # a message that does not fit its arguments
             self.handleError(record)
         finally:
             self._inside.busy = False

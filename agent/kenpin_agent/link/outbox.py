@@ -69,7 +69,8 @@ class Outbox:
     @property
     def depth(self) -> int:
         """Rows that wait."""
-        in_file = self._file.count if self._file else 0
+        file = self._file  # once, for other threads ask too
+        in_file = file.count if file else 0
         return max(0, in_file - len(self._gone)) + len(self._fresh)
 
     @property

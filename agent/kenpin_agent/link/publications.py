@@ -60,6 +60,11 @@ class Receipt:
         """Whether sending it again would be refused again."""
         return self.code in _PERMANENT
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether it was this side that gave up."""
+        return self.code == GAVE_UP
+
 
 class InFlight:
     """QoS 1 publications that the broker has not acknowledged, over any number of connections."""

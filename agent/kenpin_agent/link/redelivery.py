@@ -15,8 +15,8 @@ ROUND_ROWS = 500
 class Redelivery:
     """Rounds over the oldest un-acknowledged events, ever further apart until an acknowledgement comes.
 
-    An event is in a round only if it had been sent when the wait for that round began, so that it waits at
-    least the delay and at most twice that.
+    An event is in a round only if it had been sent when the wait for that round began, so that an
+    acknowledgement has had that long to come.
 
     Attributes:
         sent_up_to: The highest id that was sent at all; what is above it is new.
@@ -62,8 +62,8 @@ class Redelivery:
         if self._next_s is not None and now_s >= self._next_s:
             self._span = range(1, self._known + 1)
             self._rows_left = ROUND_ROWS
-            self._wait(now_s)
             self._delay_s = min(self._delay_s * 2, LAST_DELAY_S)
+            self._wait(now_s)
         return self._span if self._rows_left > 0 else range(0)
 
     def round_over(self, *, anything_waits: bool) -> None:

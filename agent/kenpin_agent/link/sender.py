@@ -1,0 +1,263 @@
+"""Brings the outbox's rows to the broker: events first, pictures not all at once, nothing twice without need.
+
+One thread owns the outbox. Other threads only put into its queue, so a slow card never holds them.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from kenpin_agent.link.lanes import Lane
+from kenpin_agent.link.outbox import Outbox
+from kenpin_agent.link.outbox_file import Row
+from kenpin_agent.link.publications import Publication, Receipt
+from kenpin_agent.link.quota import Quota
+from kenpin_agent.link.redelivery import Redelivery
+from kenpin_agent.link.session import MqttSession
+from kenpin_agent.seams import Clock
+from kenpin_wire.contract import CONTRACT
+from kenpin_wire.errors import LinkError
+from kenpin_wire.topics import Channel
+
+WINDOW = 14
+"""Rows under way at once; the rest of the session's 20 is for what does not wait: status, reports, requests."""
+_LANE_WINDOW = {
+    Lane.EVENT: WINDOW,
+    Lane.REPLY: WINDOW,
+    Lane.PICTURE: 2,  # 200 KB at most in front of a live score
+    Lane.BULK: 10,
+}
+QUEUE_LIMIT = 2000
+PAUSE_S = 5.0
+"""After the broker took a row badly, for a reason that may pass."""
+DEFAULT_EXPIRY_S = 7 * 86_400
+_LOOK_UP_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    row_id: int
+    lane: Lane
+    channel: Channel
+
+
+class Sender:
+    """See the module's docstring.
+
+    Args:
+        topic_of: Spells the topic of a channel and its argument.
+    """
+
+    def __init__(
+        self, outbox: Outbox, session: MqttSession, clock: Clock, topic_of: Callable[[Channel, str], str]
+    ) -> None:
+        self._outbox = outbox
+        self._session = session
+        self._clock = clock
+        self._topic_of = topic_of
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._under_way: dict[int, _UnderWay] = {}
+        self._events = Redelivery()
+        self._newest_picture: dict[Channel, int] = {}
+        self._ready = False
+        self._pause_until_s = 0.0
+        self._refusals = Quota(per_s=1 / 60, burst=3)
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._stop_by_s: float | None = None
+
+    @property
+    def depth(self) -> int:
+        """Rows that wait."""
+        return self._outbox.depth
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """Send what can be sent within that time, write the rest to the file, and end."""
+        self._stop_by_s = time.monotonic() + within_s
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join(within_s + 1.0)
+
+    # For other threads.
+
+    def put(
+        self, lane: Lane, channel: Channel, publication: Publication, argument: str, event_id: str
+    ) -> bool:
+        """Let a message wait for its turn; False if the disk is so slow that there is no room in memory."""
+        if self._queue.qsize() >= QUEUE_LIMIT:
+            return False
+        expiry_s = publication.expiry_s or DEFAULT_EXPIRY_S
+        accept = partial(self._outbox.put, argument=argument, event_id=event_id, expiry_s=expiry_s)
+        self._queue.put(partial(accept, lane, channel, publication.payload))
+        return True
+
+    def connected(self) -> None:
+        """A connection stands, and what comes before the outbox's rows has been said."""
+        self._queue.put(self._reconnected)
+
+    def disconnected(self) -> None:
+        """The connection is gone."""
+        self._queue.put(self._lost)
+
+    def published(self, receipt: Receipt) -> None:
+        """The broker has answered."""
+        self._queue.put(lambda: self._settle(receipt))
+
+    def acknowledged(self, event_ids: Iterable[str]) -> None:
+        """The controller has these events."""
+        ids = list(event_ids)
+        self._queue.put(lambda: self._forget(ids))
+
+    # From here on, the sender's own thread.
+
+    def _run(self) -> None:
+        while self._step():
+            pass
+        self._outbox.close()
+
+    def _step(self) -> bool:
+        """Wait for something to do, and do it; False at the end."""
+        try:
+            work = self._queue.get(timeout=self._wait_s())
+            while True:
+                if work is not None:
+                    work()
+                work = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        now_s = self._clock.monotonic_s()
+        if self._ready and now_s >= self._pause_until_s:
+            self._fill(now_s)
+        due_s = self._outbox.due_s
+        if due_s is not None and self._clock.monotonic_s() >= due_s:
+            self._outbox.flush()
+        if self._stop_by_s is None:
+            return True
+        busy = self._ready and self._under_way
+        return bool(busy) and time.monotonic() < self._stop_by_s
+
+    def _wait_s(self) -> float:
+        if self._stop_by_s is not None:
+            return 0.05
+        now_s = self._clock.monotonic_s()
+        dues = [self._outbox.due_s, self._events.due_s]
+        return max(0.0, min([_LOOK_UP_S, *(due_s - now_s for due_s in dues if due_s is not None)]))
+
+    def _lost(self) -> None:
+        self._ready = False
+
+    def _reconnected(self) -> None:
+        self._ready = True
+        self._pause_until_s = 0.0
+        self._events.reconnected(self._clock.monotonic_s())
+
+    def _forget(self, event_ids: list[str]) -> None:
+        if self._outbox.remove_events(event_ids):
+            self._events.acknowledged(self._clock.monotonic_s())
+
+    def _settle(self, receipt: Receipt) -> None:
+        done = self._under_way.pop(receipt.token, None)
+        if done is None:
+            return
+        if receipt.accepted:
+            if done.lane is not Lane.EVENT:
+                self._outbox.remove([done.row_id])
+        elif receipt.permanent and not (done.lane is Lane.EVENT and receipt.gave_up):
+            self._outbox.remove([done.row_id])
+            self._complain(f"the broker takes no {done.channel} from this device ({receipt.reason}); dropped")
+        else:
+            self._pause_until_s = self._clock.monotonic_s() + PAUSE_S
+            self._complain(f"the broker did not take a {done.channel} ({receipt.reason}); it is tried again")
+
+    def _fill(self, now_s: float) -> None:
+        """Send until the window is full or nothing waits."""
+        self._send_events(now_s)
+        self._send(Lane.REPLY)
+        self._send(Lane.PICTURE)
+        self._send(Lane.BULK)
+
+    def _send_events(self, now_s: float) -> None:
+        events = self._events
+        for row in self._candidates(Lane.EVENT, after=events.sent_up_to):
+            if not self._give(row):
+                return
+            events.sent(row.id, now_s)
+        again = events.span(now_s)
+        if not again or not self._room(Lane.EVENT):
+            return
+        rows = self._candidates(Lane.EVENT, after=again.start - 1, up_to=again.stop - 1)
+        for row in rows:
+            if not self._give(row):
+                return
+            events.sent(row.id, now_s)
+        if not rows:
+            events.round_over(anything_waits=bool(self._outbox.waiting(Lane.EVENT, 1)))
+
+    def _send(self, lane: Lane) -> None:
+        for row in self._candidates(lane):
+            if not self._give(row):
+                return
+
+    def _candidates(self, lane: Lane, *, after: int = 0, up_to: int | None = None) -> list[Row]:
+        room = self._room(lane)
+        if room == 0:
+            return []
+        return self._outbox.waiting(
+            lane,
+            room,
+            after=after,
+            up_to=up_to,
+            newest_first=lane is Lane.PICTURE,
+            without=[item.row_id for item in self._under_way.values()],
+        )
+
+    def _room(self, lane: Lane) -> int:
+        in_lane = sum(item.lane is lane for item in self._under_way.values())
+        return max(0, min(WINDOW - len(self._under_way), _LANE_WINDOW[lane] - in_lane))
+
+    def _give(self, row: Row) -> bool:
+        """Hand a row to the session; False if there is no connection any more."""
+        spec = CONTRACT[row.channel]
+        left_s = max(1, int(row.expires_s - self._clock.wall_s()))
+        publication = Publication(
+            self._topic_of(row.channel, row.argument),
+            row.payload,
+            spec.qos,
+            spec.retain and self._is_newest(row),
+            left_s,
+            spec.content_type,
+        )
+        try:
+            token = self._session.publish(publication)
+        except LinkError as error:
+            self._outbox.remove([row.id])
+            self._complain(str(error))
+            return True
+        if token is None:
+            return False
+        self._under_way[token] = _UnderWay(row.id, row.lane, row.channel)
+        return True
+
+    def _is_newest(self, row: Row) -> bool:
+        """Pictures leave newest first; an older one must not become the retained one after it."""
+        if row.lane is not Lane.PICTURE:
+            return True
+        newest = row.id >= self._newest_picture.get(row.channel, 0)
+        if newest:
+            self._newest_picture[row.channel] = row.id
+        return newest
+
+    def _complain(self, text: str) -> None:
+        if self._refusals.take(self._clock.monotonic_s()):
+            log.warning("%s", text)
