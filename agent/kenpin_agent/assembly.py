@@ -12,6 +12,7 @@ from typing import IO
 
 from kenpin_agent import __version__
 from kenpin_agent.cameras import open_camera
+from kenpin_agent.cameras.config import FolderConfig
 from kenpin_agent.clock import SystemClock
 from kenpin_agent.config import AgentConfig
 from kenpin_agent.deployment.deployer import Deployer, Switch
@@ -70,7 +71,11 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
         _offer_file(config.release, deployer)
     governor = settings_for_here(GovernorSettings(limit_c=config.governor.limit_c), own.threads)
     return Agent(
-        grabber=Grabber(lambda: open_camera(config.camera, clock), clock),
+        grabber=Grabber(
+            lambda: open_camera(config.camera, clock),
+            clock,
+            lossless=isinstance(config.camera, FolderConfig) and config.camera.lossless,
+        ),
         link=link,
         deployer=deployer,
         switch=switch,

@@ -89,7 +89,7 @@ class Agent:
                 self._take_over()
                 if self._heat.tick():
                     self._tell_telemetry()
-                if self._release is None or not self._desk.current.inspection:
+                if self._release is None or not self._desk.current.inspection or self._grabber.ended:
                     self._clock.wait(stop, _LOOK_UP_S)
                     continue
                 frame = self._grabber.take(_LOOK_UP_S)

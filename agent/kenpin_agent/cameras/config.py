@@ -33,6 +33,8 @@ class FolderConfig(_Kind):
     rate_hz: RateHz = 2.0
     recursive: bool = True
     """Also the pictures in its folders."""
+    lossless: bool = False
+    """Wait until a picture was inspected rather than go on without it."""
     shuffle_seed: int | None = None
     """Give them in an order drawn from this seed, the same in every round."""
 
