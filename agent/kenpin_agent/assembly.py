@@ -69,7 +69,9 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
     deployer = Deployer(Slots(config.state_dir), link, clock, switch, threads=own.threads)
     if config.release is not None:
         _offer_file(config.release, deployer)
-    governor = settings_for_here(GovernorSettings(limit_c=config.governor.limit_c), own.threads)
+    governor = settings_for_here(
+        GovernorSettings(limit_c=config.governor.limit_c), own.threads, config.thermometer
+    )
     return Agent(
         grabber=Grabber(
             lambda: open_camera(config.camera, clock),

@@ -44,7 +44,7 @@ class HeatWatch:
         dt_s = now_s - self._stepped_s
         if dt_s < STEP_S:
             return False
-        self._load = min(self._busy_s / dt_s, 1.0)
+        self._load = self._busy_s / dt_s
         self.reading = self._thermometer.read()
         self._state = step(self._state, self.reading, dt_s, self._load, self._settings)
         self.allowance = allowance(self._state, self._settings)

@@ -33,6 +33,7 @@ TRIAL_VERDICTS = 10
 TELEMETRY_EVERY_S = 10.0
 _LOOK_UP_S = 0.2  # how long the loop waits for a frame before it looks at everything else
 _ERRORS_EVERY_S = 10.0
+_LONGEST_REST_S = 5.0
 
 
 class Agent:
@@ -96,7 +97,7 @@ class Agent:
                 if frame is not None:
                     rest_s = self._heat.worked(self._inspect(frame, self._release))
                     if rest_s > 0:
-                        self._clock.wait(stop, min(rest_s, 1.0))
+                        self._clock.wait(stop, min(rest_s, _LONGEST_REST_S))
         finally:
             self._grabber.stop()
             self._deployer.stop()
