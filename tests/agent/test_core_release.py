@@ -61,7 +61,7 @@ def test_the_manifest_is_read_without_unpacking(sound: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="nowhere.kenpin: No such file"):
+    with pytest.raises(ReleaseError, match=r"nowhere.kenpin: No such file"):
         read_manifest(tmp_path / "nowhere.kenpin")
 
 
@@ -181,14 +181,14 @@ def test_a_rotten_file_is_found_when_loading(sound: Path, tmp_path: Path) -> Non
     with (tmp_path / "slot" / "encoder.tflite").open("r+b") as file:
         file.seek(1000)
         file.write(b"rot")
-    with pytest.raises(ReleaseError, match="encoder.tflite was altered"):
+    with pytest.raises(ReleaseError, match=r"encoder.tflite was altered"):
         load_release(tmp_path / "slot")
 
 
 def test_a_lost_file_is_found_when_loading(sound: Path, tmp_path: Path) -> None:
     unpack_release(sound, tmp_path / "slot")
     (tmp_path / "slot" / "head.npz").unlink()
-    with pytest.raises(ReleaseError, match="head.npz cannot be read"):
+    with pytest.raises(ReleaseError, match=r"head.npz cannot be read"):
         load_release(tmp_path / "slot")
 
 
@@ -216,5 +216,5 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     files["head.npz"] = (tmp_path / "head.npz").read_bytes()
     manifest = manifest_for(files).model_dump_json().encode()
     unpack_release(write_zip(tmp_path / "r.kenpin", {"manifest.json": manifest, **files}), tmp_path / "slot")
-    with pytest.raises(ReleaseError, match="head.npz cannot be read"):
+    with pytest.raises(ReleaseError, match=r"head.npz cannot be read"):
         load_release(tmp_path / "slot")

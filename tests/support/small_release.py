@@ -142,3 +142,9 @@ def write_release(path: Path, kind: str = "padim", version: str = "1") -> Path:
     files = release_files(kind)
     manifest = manifest_for(files, kind, version).model_dump_json().encode()
     return write_zip(path, {"manifest.json": manifest, **files})
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    """A release's members by name."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

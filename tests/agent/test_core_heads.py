@@ -1,0 +1,235 @@
+"""Heads: right by definition, the same after storing, suspicious of what they load."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import LocalOutlierFactor
+
+from kenpin_agent.encoder import Features
+from kenpin_agent.heads import Cosine, Knn, Lof, PatchGaussian, load_head, local_densities, top_mean
+from kenpin_agent.heads.neighbours import Neighbours
+from kenpin_agent.heads.patches import patch_embedding
+from kenpin_agent.prepare import prepare
+from kenpin_wire.errors import ReleaseError
+from support.small_release import INPUT, KINDS, encoder, good_features, make_head, part
+
+Floats = npt.NDArray[np.float32]
+
+NOWHERE = PatchGaussian(("m",), np.zeros((2, 2, 3), np.float32), np.ones((2, 2, 3), np.float32))
+
+
+def pooled(vector: Floats) -> Features:
+    return Features(vector, {})
+
+
+def seen(number: int, *, scratched: bool = False) -> Features:
+    return encoder().encode(prepare(part(number, scratched=scratched), INPUT))
+
+
+def lof(references: Floats, k: int) -> Lof:
+    return Lof(NOWHERE, references, *local_densities(references, k), k)
+
+
+def sets() -> dict[str, Floats]:
+    """No two *different* references are equally far here: which of those counts as the kth is anybody's choice."""
+    rng = np.random.default_rng(7)
+    few = rng.normal(size=(40, 10))
+    made = {
+        "isotropic": rng.normal(size=(500, 200)),
+        "rectified, as features are": np.maximum(rng.normal(size=(300, 120)) + 1, 0) * rng.uniform(0, 5, 120),
+        "far from the origin": 1000 + rng.normal(size=(300, 64)),
+        "every reference eight times": np.repeat(few, 8, axis=0),
+        "real": np.stack([f.pooled for f in good_features()] * 4) + rng.normal(0, 0.05, (28, 464)),
+    }
+    return {name: values.astype(np.float32) for name, values in made.items()}
+
+
+@pytest.mark.parametrize("k", [5, 20])
+@pytest.mark.parametrize("name", sets())
+def test_lof_equals_scikit_learns_novelty_lof(name: str, k: int) -> None:
+    references = sets()[name]
+    rng = np.random.default_rng(1)
+    near = references[:12] + rng.normal(0, 0.3, references[:12].shape).astype(np.float32)
+    queries = np.concatenate([references[:12], near, near * 3])
+    expected = -LocalOutlierFactor(n_neighbors=k, novelty=True).fit(references).score_samples(queries)
+    head = lof(references, k)
+    found = [head.score(pooled(query)) for query in queries]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_lof_answers_twenty_times_faster_than_scikit_learn() -> None:
+    """On 1,000 × 1,280, each as it comes: scikit-learn's threads and numpy's as their users have them."""
+    rng = np.random.default_rng(0)
+    references = rng.normal(size=(1000, 1280)).astype(np.float32)
+    query = rng.normal(size=(1, 1280)).astype(np.float32)
+    theirs = LocalOutlierFactor(n_neighbors=5, novelty=True).fit(references)
+    ours, features = lof(references, 5), pooled(query[0])
+    ours.score(features)
+    quickest_theirs = min(timed(lambda: theirs.score_samples(query)) for _ in range(40))
+    quickest_ours = min(timed(lambda: ours.score(features)) for _ in range(200))
+    ratio = quickest_theirs / quickest_ours
+    # The promise of 20 is kept on an idle machine (28 to 34 measured); a busy one must not fail the build.
+    assert ratio > 6
+
+
+def timed(action: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    action()
+    return time.perf_counter() - began_s
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 30), st.sampled_from([0.0, 1.0, 300.0]))
+def test_neighbours_are_the_exact_ones(seed: int, n: int, d: int, offset: float) -> None:
+    rng = np.random.default_rng(seed)
+    references = (offset + rng.integers(-3, 4, size=(n, d)) * 0.25).astype(np.float32)
+    query = (offset + rng.integers(-3, 4, size=d) * 0.25).astype(np.float32)
+    k = int(rng.integers(1, n + 1))
+    ids, distances = Neighbours(references).nearest(query, k)
+    true = np.linalg.norm(references.astype(np.float64) - query, axis=1)
+    expected = np.argsort(true, kind="stable")[:k]
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(distances, true[expected], rtol=1e-6, atol=1e-6)
+
+
+def test_knn_is_the_mean_distance_to_the_nearest() -> None:
+    references = np.array([[0, 0], [0, 2], [50, 50]], dtype=np.float32)
+    assert Knn(NOWHERE, references, 2).score(pooled(np.array([0, 0], np.float32))) == pytest.approx(1.0)
+
+
+def test_cosine_does_not_care_how_bright_a_picture_is() -> None:
+    head = Cosine(NOWHERE, np.array([3, 4], np.float32))
+    assert head.score(pooled(np.array([30, 40], np.float32))) == pytest.approx(0, abs=1e-7)
+    assert head.score(pooled(np.array([-4, 3], np.float32))) == pytest.approx(1)
+    assert head.score(pooled(np.zeros(2, np.float32))) == 1
+
+
+def test_a_full_covariance_gives_the_mahalanobis_distance_of_each_place() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(200, 3, 2, 5)) @ rng.normal(size=(5, 5))
+    mean = samples.mean(axis=0)
+    whitening, expected = np.empty((3, 2, 3, 3)), np.empty((3, 2))
+    channels = np.array([4, 0, 2])
+    query = rng.normal(size=(3, 2, 5))
+    for place in np.ndindex(3, 2):
+        covariance = np.cov(samples[(slice(None), *place)][:, channels].T)
+        whitening[place] = np.linalg.cholesky(np.linalg.inv(covariance)).T
+        gap = (query - mean)[place][channels]
+        expected[place] = np.sqrt(gap @ np.linalg.inv(covariance) @ gap / 3)
+    gaussian = PatchGaussian(
+        ("m",), mean[..., channels].astype(np.float32), whitening.astype(np.float32), channels
+    )
+    found = gaussian.distances(Features(np.zeros(1, np.float32), {"m": query.astype(np.float32)}))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_patches_join_the_maps_on_the_finest_ones_grid() -> None:
+    rng = np.random.default_rng(0)
+    maps = {"fine": rng.random((6, 4, 5), np.float32), "coarse": np.full((3, 2, 7), 2.5, np.float32)}
+    embedding = patch_embedding(Features(np.zeros(1, np.float32), maps), ("fine", "coarse"))
+    assert embedding.shape == (6, 4, 12)
+    assert embedding.dtype == np.float32
+    np.testing.assert_array_equal(embedding[..., :5], maps["fine"])
+    np.testing.assert_allclose(embedding[..., 5:], 2.5)
+
+
+def test_the_top_share_is_at_least_one_patch() -> None:
+    values = np.arange(100, dtype=np.float32).reshape(10, 10)
+    assert top_mean(values, 0.05) == pytest.approx(97)
+    assert top_mean(values, 1e-9) == 99
+    assert top_mean(values, 1) == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_head_scores_a_scratch_above_all_good_parts(kind: str) -> None:
+    head = make_head(kind)
+    good = max(head.score(seen(number)) for number in range(20, 30))
+    assert head.score(seen(20, scratched=True)) > good
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_head_says_where(kind: str) -> None:
+    head = make_head(kind)
+    scores = head.patch_scores(seen(20, scratched=True))
+    assert scores.shape == (8, 8)
+    assert scores.dtype == np.float32
+    y, x = np.unravel_index(scores.argmax(), scores.shape)
+    assert 2 <= y <= 5
+    assert 2 <= x <= 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stored_head_scores_as_before(kind: str) -> None:
+    head = make_head(kind)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **head.arrays())
+    buffer.seek(0)
+    with np.load(buffer, allow_pickle=False) as arrays:
+        again = load_head(kind, dict(arrays), head.parameters, maps=head.maps)
+    features = seen(20, scratched=True)
+    assert again.score(features) == head.score(features)
+    np.testing.assert_array_equal(again.patch_scores(features), head.patch_scores(features))
+    assert again.kind == kind
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_never_score_low(kind: str, value: float) -> None:
+    features = seen(0)
+    broken = Features(
+        np.full_like(features.pooled, value),
+        {name: np.full_like(m, value) for name, m in features.maps.items()},
+    )
+    with np.errstate(invalid="ignore", over="ignore"):
+        assert not np.isfinite(make_head(kind).score(broken))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_array_must_be_there_finite_and_of_its_shape(kind: str) -> None:
+    head = make_head(kind)
+    arrays = head.arrays()
+    for name, array in arrays.items():
+        flat_nan = array.astype(np.float32).copy()
+        flat_nan.flat[0] = np.nan
+        for wrong in (None, flat_nan, array[:0], array[np.newaxis], array.astype("S4"), array[..., :-1]):
+            broken: dict[str, Any] = {key: value for key, value in arrays.items() if key != name}
+            if wrong is not None:
+                broken[name] = wrong
+            if name in ("direction", "references") and wrong is not None and wrong.shape[-1] == 463:
+                continue  # sound in itself; that it is not the encoder's length is found when both load
+            with pytest.raises(ReleaseError, match=f"the {kind} head is damaged"):
+                load_head(kind, broken, head.parameters, maps=head.maps)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "values"),
+    [
+        ("lof", "neighbours", [0, 2.5, 8, -1]),
+        ("knn", "neighbours", [0, 2.5, 8]),
+        ("padim", "top_share", [0, 1.1, -0.5]),
+        ("patch_knn", "top_share", [0, 2]),
+    ],
+)
+def test_parameters_out_of_range_are_refused_by_name(kind: str, name: str, values: list[float]) -> None:
+    head = make_head(kind)
+    with pytest.raises(ReleaseError, match=f"parameter {name} is missing"):
+        load_head(kind, head.arrays(), {}, maps=head.maps)
+    for value in values:
+        with pytest.raises(ReleaseError, match=f"{name} is {value:g}"):
+            load_head(kind, head.arrays(), {name: value}, maps=head.maps)
+
+
+def test_an_unknown_kind_and_a_head_without_maps_are_refused() -> None:
+    with pytest.raises(ReleaseError, match="unknown kind oracle"):
+        load_head("oracle", {}, {}, maps=["m"])
+    with pytest.raises(ReleaseError, match="names no maps"):
+        load_head("knn", {}, {}, maps=[])
