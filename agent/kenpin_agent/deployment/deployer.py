@@ -140,7 +140,7 @@ class Deployer:
     def report(self) -> None:
         """Publish how the deployment stands."""
         state = self._state
-        percent = self._fetch.percent if self._fetch else 100.0 * (state.phase is Phase.COMMITTED)
+        percent = self._fetch.percent if self._fetch else 100.0 * (state.phase in _FETCHED)
         self._reported_percent = percent
         message = ReportedRelease(
             rev=state.order.rev if state.order else 0,
@@ -310,6 +310,9 @@ class Deployer:
     def _order(self) -> DesiredRelease:
         assert self._state.order is not None
         return self._state.order
+
+
+_FETCHED = (Phase.VERIFYING, Phase.ACTIVATING, Phase.TRIAL, Phase.COMMITTED)
 
 
 def _sha256(path: Path) -> str:

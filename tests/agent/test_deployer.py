@@ -1,0 +1,279 @@
+"""A release on its way onto a device, with a controller that answers well, badly or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kenpin_agent.clock import SystemClock
+from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.machine import Activated, Ordered, TrialFailed, TrialPassed
+from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.release import Release
+from kenpin_agent.testing.link import FakeLink
+from kenpin_wire.blocks import Block, pack_block
+from kenpin_wire.messages import BlockRequest, DesiredRelease, Phase, ReleaseName, ReportedRelease
+from kenpin_wire.topics import Channel
+from support import wait_until
+from support.small_release import members_of, write_release, write_zip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two releases and one whose golden picture must give a score that it cannot give."""
+    folder = tmp_path_factory.mktemp("releases")
+    made = {version: write_release(folder / f"discs-{version}.kenpin", version=version) for version in "12"}
+    members = members_of(made["2"])
+    manifest = json.loads(members["manifest.json"])
+    manifest["golden"][1]["score"] += 1.0
+    manifest["release"]["version"] = "bad"
+    made["bad"] = write_zip(
+        folder / "bad.kenpin", {**members, "manifest.json": json.dumps(manifest).encode()}
+    )
+    return made
+
+
+class Device:
+    """A deployer with a link in the test's hands, and a controller that serves files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.link = FakeLink()
+        self.link.start()
+        self.switch = Switch()
+        self.deployer = Deployer(Slots(folder), self.link, SystemClock(), self.switch, threads=1)
+        self.started_with = self.deployer.load_committed()
+        self.asked: list[tuple[int, int]] = []
+        self._read = 0
+        self._rev = self.deployer.state.order.rev if self.deployer.state.order else 0
+        self.deployer.start()
+
+    def order(self, file: Path, version: str) -> None:
+        self._rev += 1
+        data = file.read_bytes()
+        self.deployer.post(
+            Ordered(
+                DesiredRelease(
+                    rev=self._rev,
+                    release=ReleaseName(name="discs", version=version),
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    size=len(data),
+                )
+            )
+        )
+
+    def serve(self, file: Path, damage: Callable[[int, bytes], bytes | None] | None = None) -> None:
+        """Answer every request that has come; `damage` may change a payload, or lose it with None."""
+        data = file.read_bytes()
+        requests = self.link.of(Channel.BLOB_REQ)
+        for message in requests[self._read :]:
+            request = message.payload
+            assert isinstance(request, BlockRequest)
+            self.asked.append((request.start, request.count))
+            for index in range(request.start, request.start + request.count):
+                chunk = data[index * request.block_size : (index + 1) * request.block_size]
+                payload: bytes | None = pack_block(Block(index, chunk))
+                if damage and payload:
+                    payload = damage(index, payload)
+                if payload:
+                    self.deployer.block_came(request.sha256, payload)
+        self._read = len(requests)
+
+    def phase(self) -> Phase:
+        return self.deployer.state.phase
+
+    def reach(
+        self, phase: Phase, file: Path, damage: Callable[[int, bytes], bytes | None] | None = None
+    ) -> None:
+        def there() -> bool:
+            self.serve(file, damage)
+            return self.phase() is phase
+
+        wait_until(there, timeout_s=20, what=f"phase {phase}")
+
+    def install(self, file: Path, version: str) -> None:
+        """Order, fetch, and pass the trial as the inspection loop would."""
+        self.order(file, version)
+        self.reach(Phase.ACTIVATING, file)
+        self.deployer.post(Activated())
+        self.deployer.post(TrialPassed())
+        self.reach(Phase.COMMITTED, file)
+
+    def running(self) -> str:
+        committed = self.deployer.state.committed
+        return str(committed.release) if committed else ""
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Device]]:
+    """Start the device; again for a restart on the same disk."""
+    devices: list[Device] = []
+
+    def begin() -> Device:
+        if devices:
+            devices[-1].deployer.stop()
+        devices.append(Device(tmp_path / "state"))
+        return devices[-1]
+
+    yield begin
+    for device in devices:
+        device.deployer.stop()
+
+
+def test_a_release_is_fetched_proved_and_committed(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    assert device.running() == "discs-1"
+
+    def last_report() -> ReportedRelease:
+        payload = device.link.of(Channel.REPORTED_RELEASE)[-1].payload
+        assert isinstance(payload, ReportedRelease)
+        return payload
+
+    wait_until(lambda: last_report().phase is Phase.COMMITTED, what="the report")
+    assert (str(last_report().installed), last_report().percent) == ("discs-1", 100.0)
+    again = start()
+    assert again.started_with is not None
+    assert again.started_with.label == "discs-1"
+
+
+def test_a_damaged_block_is_asked_for_again(start: Callable[[], Device], files: dict[str, Path]) -> None:
+    device = start()
+    damaged: list[int] = []
+
+    def once(index: int, payload: bytes) -> bytes:
+        if index == 3 and not damaged:
+            damaged.append(index)
+            return payload[:-1] + bytes([payload[-1] ^ 1])
+        return payload
+
+    device.order(files["1"], "1")
+    device.reach(Phase.ACTIVATING, files["1"], once)
+    assert damaged == [3]
+    assert [start for start, _ in device.asked].count(3) == 1
+
+
+def test_lost_blocks_are_asked_for_again(start: Callable[[], Device], files: dict[str, Path]) -> None:
+    device = start()
+    lost: set[int] = set()
+
+    def lose_each_fifth_once(index: int, payload: bytes) -> bytes | None:
+        if index % 5 == 0 and index not in lost:
+            lost.add(index)
+            return None
+        return payload
+
+    device.order(files["1"], "1")
+    device.reach(Phase.ACTIVATING, files["1"], lose_each_fifth_once)
+    assert len(lost) > 1
+
+
+def test_a_fetch_goes_on_after_a_restart_where_it_was(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.order(files["1"], "1")
+    wait_until(lambda: device.link.of(Channel.BLOB_REQ), what="the first request")
+    device.serve(files["1"])
+    wait_until(lambda: len(device.link.of(Channel.BLOB_REQ)) > 1, what="the second request")
+    again = start()
+    again.reach(Phase.ACTIVATING, files["1"])
+    assert again.asked[0][0] == 8
+
+
+def test_wrong_golden_scores_are_a_reason_and_the_old_release_stays(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    assert device.switch.take() is not None
+    device.order(files["bad"], "bad")
+    device.reach(Phase.REJECTED, files["bad"])
+    assert "golden/1.png" in device.deployer.state.reason
+    assert device.running() == "discs-1"
+    assert device.switch.take() is None  # nothing was ever offered to the loop
+
+
+def test_a_failed_trial_puts_the_old_release_back(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    device.order(files["2"], "2")
+    device.reach(Phase.ACTIVATING, files["2"])
+    device.switch.take()
+    device.deployer.post(Activated())
+    device.deployer.post(TrialFailed("it raised"))
+    device.reach(Phase.ROLLED_BACK, files["2"])
+    offered: list[tuple[Release | None, bool]] = []
+    wait_until(
+        lambda: offered.extend([o] if (o := device.switch.take()) else []) or offered, what="the offer"
+    )
+    release, candidate = offered[0]
+    assert release is not None
+    assert (release.label, candidate) == ("discs-1", False)
+    assert start().running() == "discs-1"
+
+
+def test_a_release_under_another_name_is_refused(start: Callable[[], Device], files: dict[str, Path]) -> None:
+    device = start()
+    device.order(files["1"], "9")
+    device.reach(Phase.REJECTED, files["1"])
+    assert device.deployer.state.reason == "the file holds discs-1, not discs-9"
+
+
+def test_a_truncated_release_is_refused_and_nothing_is_lost(
+    start: Callable[[], Device], files: dict[str, Path], tmp_path: Path
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    cut = tmp_path / "cut.kenpin"
+    cut.write_bytes(files["2"].read_bytes()[:-1000])
+    device.order(cut, "2")
+    device.reach(Phase.REJECTED, cut)
+    assert device.deployer.state.reason
+    assert device.running() == "discs-1"
+
+
+def test_a_full_disk_fails_the_deployment_not_the_device(
+    start: Callable[[], Device], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    real = Path.open
+
+    def full(self: Path, mode: str = "r", *args: object, **kwargs: object) -> object:
+        if "a" in mode and self.parent.name == "blobs":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, mode, *args, **kwargs)  # type: ignore[call-overload]  # as it was called
+
+    monkeypatch.setattr(Path, "open", full)
+    device.order(files["2"], "2")
+    device.reach(Phase.FAILED_NO_CHANGE, files["2"])
+    assert "disk is full" in device.deployer.state.reason
+    assert device.running() == "discs-1"
+
+
+def test_a_committed_release_that_became_unreadable_is_fetched_anew(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    slot = Slots(device.folder).slot(device.deployer.state.committed.slot)  # type: ignore[union-attr]
+    (slot / "head.npz").write_bytes(b"rotten")
+    again = start()
+    assert again.started_with is None
+    again.reach(Phase.ACTIVATING, files["1"])
+
+
+def test_the_file_is_a_plain_zip(files: dict[str, Path]) -> None:
+    with zipfile.ZipFile(files["1"]) as archive:
+        assert {"manifest.json", "encoder.tflite", "head.npz"} < set(archive.namelist())
