@@ -92,3 +92,12 @@ def silent(*, endpoint: str) -> LinkError:
 def lost(*, endpoint: str) -> LinkError:
     """A connection that stood broke without a word."""
     return LinkError("the broker is gone", where=endpoint, remedy="It will be tried again until it is back.")
+
+
+def cut_short(*, endpoint: str, client_id: str) -> LinkError:
+    """Connections stand, and break again and again."""
+    return LinkError(
+        "the broker lets this client in and cuts it off again and again",
+        where=endpoint,
+        remedy=f"See whether another program uses the same client_id, {client_id}, and look at the broker's log.",
+    )

@@ -33,6 +33,8 @@ only without properties does it say that it does not speak 5."""
 FIRST_DELAY_S, LAST_DELAY_S = 1.0, 10.0
 STABLE_S = 10.0
 """After a connection that stood this long, the wait for the next one starts small again."""
+SHORT_LIVES = 3
+"""So many connections in a row that stood, but not long, are no accident."""
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,8 @@ class MqttSession:
         self._window = MAX_IN_FLIGHT
         self._session_present = False
         self._said = ""
+        self._stood = False
+        self._short_lives = 0
 
     @property
     def connected(self) -> bool:
@@ -199,7 +203,6 @@ class MqttSession:
     def _run(self) -> None:
         delay_s = FIRST_DELAY_S
         while not self._stopping.is_set():
-            began_s = time.monotonic()
             try:
                 self._converse()
             except LinkError as error:
@@ -212,7 +215,7 @@ class MqttSession:
             if self._again:
                 self._again = False
                 continue
-            if time.monotonic() - began_s >= STABLE_S:
+            if self._stood:
                 delay_s = FIRST_DELAY_S
             # Spread, so that a fleet does not come back as one after its broker restarts.
             self._stopping.wait(delay_s * random.uniform(0.7, 1.0))
@@ -238,15 +241,28 @@ class MqttSession:
             return
         if not self._answered and self._may_fall_back:
             self._mqtt5 = True  # 3.1.1 was not understood either
-        how = diagnosis.lost if self._up else diagnosis.silent
-        raise self._refusal or how(endpoint=self.settings.endpoint)
+        ended = self._why_it_ended(time.monotonic() - began_s)
+        raise self._refusal or ended
+
+    def _why_it_ended(self, stood_s: float) -> LinkError:
+        endpoint = self.settings.endpoint
+        if not self._up:
+            return diagnosis.silent(endpoint=endpoint)
+        self._stood = stood_s >= STABLE_S
+        if self._stood:
+            self._said, self._short_lives = "", 0
+        else:
+            self._short_lives += 1
+        if self._short_lives >= SHORT_LIVES:
+            return diagnosis.cut_short(endpoint=endpoint, client_id=self.client_id)
+        return diagnosis.lost(endpoint=endpoint)
 
     @property
     def _on_trial(self) -> bool:
         return self._mqtt5 and self._may_fall_back
 
     def _open(self) -> Client:
-        self._refusal, self._answered = None, False
+        self._refusal, self._answered, self._stood = None, False, False
         self._happened = []
         will = self._will() if self._will else None
         how: dict[str, Any] = {"mqtt5": self._mqtt5, "session_expiry_s": self._session_expiry_s}
@@ -322,7 +338,6 @@ class MqttSession:
                     self._in_flight.sent_again(token, mid)
             self._up, self._error = True, None
             self._state.notify_all()
-        self._said = ""
         level = logging.DEBUG if self._quiet else logging.INFO
         log.log(level, "connected to %s with MQTT %s", self.settings.endpoint, self.protocol)
         for token in given_up:
