@@ -15,7 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from kenpin_controller.views import Anomaly, DeviceView, HeatPoint, LineView, LoggedLine, ScorePoint
 from kenpin_wire.messages import (
@@ -142,7 +142,9 @@ class _Device:
     inspected: int = 0
     anomalous: int = 0
     behind_s: float = 0.0  # controller's clock less the device's, where they differ by more than a moment
-    order: dict[Channel, Message] = field(default_factory=dict)
+    boot: int = 0
+    stamp: datetime | None = None  # the newest of this boot
+    order: dict[Channel, int] = field(default_factory=dict)  # the highest sequence number of this boot
     aggregates_seen: OrderedDict[tuple[int, int], None] = field(default_factory=OrderedDict)
 
     def hear(self, address: Address, received_s: float) -> None:
@@ -154,20 +156,22 @@ class _Device:
 
         A lower boot number is old, unless the device was silent for as long as writing a new card takes and
         the stamp has moved on: then its counter began again. The will carries the sequence number of the
-        moment it was left with the broker, so a status is only compared by its boot.
+        moment it was left with the broker, so a status is only compared by its boot. A message with neither
+        number is taken as it comes.
         """
-        if channel in _LATE_IS_FINE:
+        if channel in _LATE_IS_FINE or (message.boot, message.seq) == (0, 0):
             return True
-        last = self.order.get(channel)
-        if last is not None and (message.boot, message.seq) != (0, 0):
-            if message.boot < last.boot:
-                silent_s = received_s - (self.heard_s or received_s)
-                if silent_s < _REFLASHED_AFTER_S or message.ts <= last.ts:
-                    return False
-                self.order.clear()
-            elif message.boot == last.boot and channel is not Channel.STATUS and message.seq <= last.seq:
+        if message.boot < self.boot:
+            silent_s = received_s - (self.heard_s or received_s)
+            if silent_s < _REFLASHED_AFTER_S or (self.stamp is not None and message.ts <= self.stamp):
                 return False
-        self.order[channel] = message
+        if message.boot != self.boot:
+            self.boot, self.stamp = message.boot, None
+            self.order.clear()
+        if channel is not Channel.STATUS and message.seq <= self.order.get(channel, -1):
+            return False
+        self.order[channel] = message.seq
+        self.stamp = max(message.ts, self.stamp or message.ts)
         return True
 
     def fold(self, message: Message, received_s: float, day_of: Callable[[float], date]) -> None:

@@ -15,6 +15,8 @@ from kenpin_wire.messages import CameraState, Phase, Presence, Verdict
 
 ANOMALY_SHOWN_S = 8.0
 """An anomaly stays in sight this long, so that a person who looks up still sees it."""
+ANOMALY = "Anomaly"
+"""The word of the one trouble that is the part's, not the device's."""
 SILENT_SCORES_S = 20.0
 HOT_C = 80.0  # ARM clocks of every Pi are slowed from here on
 OUTBOX_FILLING = 200  # some minutes of aggregates: more than a broker's restart leaves behind
@@ -144,7 +146,7 @@ def _anomaly(d: DeviceView, now_s: float) -> Health | None:
     limit = f", threshold {score_text(threshold)}" if threshold is not None else ""
     return Health(
         Level.ALARM,
-        "Anomaly",
+        ANOMALY,
         f"{what}: score {score_text(score, threshold)}{limit}.",
         "Look at the picture. If the part is fine, raise the threshold.",
     )

@@ -1,6 +1,6 @@
 """A fleet that does not exist: messages as agents send them, and `Operations` that act on it. For tests and eyes.
 
-    python tests/controller/fleet_feed.py [--port P] [--scenario fine|troubled|empty]
+    python tests/controller/fleet_feed.py [--port P] [--scenario fine|troubled|quiet|empty]
 
 serves the pages of such a fleet on loopback.
 """
@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -345,7 +345,7 @@ class FakeSite:
 
     def tick(self) -> None:
         with self._lock:
-            for device in self.devices.values():
+            for device in list(self.devices.values()):
                 self._say(device.speak(self.now_s))
                 self._deploy(device)
             due = [speech for at_s, speech in self._later if at_s <= self.now_s]
@@ -370,7 +370,7 @@ class FakeSite:
     def _deploy(self, device: FakeDevice) -> None:
         if device.phase is not Phase.DOWNLOADING:
             return
-        device.percent = min(100.0, device.percent + 2.5)
+        device.percent = min(100.0, device.percent + 5.0)
         if device.percent >= 100.0:
             device.phase, device.release = Phase.COMMITTED, device.latest
         self._say(iter([device.reported_release(self.now_s)]))
@@ -445,6 +445,15 @@ def troubled_site() -> FakeSite:
     return site
 
 
+def quiet_site() -> FakeSite:
+    """As `fine_site`, with anomalies only when a test asks for one; each camera has had its first."""
+    site = fine_site()
+    for device in site.devices.values():
+        device.anomaly_every = 1_000_000
+        device.force_anomaly = True
+    return site
+
+
 def stock(site: FakeSite) -> None:
     for version, head, days in (("1.2.0", "padim", 9), ("1.3.0", "patch_knn", 1)):
         digest = hashlib.sha256(version.encode()).hexdigest()
@@ -461,18 +470,58 @@ def warn(site: FakeSite, device: str, message: str) -> None:
     site.fleet.apply(fake.topic(Channel.LOG), line, site.now_s)
 
 
+def add_levers(app: FastAPI, site: FakeSite) -> None:
+    """What a test in another process pulls."""
+
+    @app.post("/fake/anomaly/{device}")
+    def anomaly(device: str) -> None:
+        site.devices[device].force_anomaly = True
+
+    @app.post("/fake/silence/{device}")
+    def silence(device: str) -> None:
+        fake = site.devices[device]
+        fake.silent = True
+        will = fake.stamp(Status(state=Presence.OFFLINE), site.now_s)
+        site.fleet.apply(fake.topic(Channel.STATUS), will, site.now_s)
+
+    @app.post("/fake/new/{line}/{device}")
+    def new(line: str, device: str) -> None:
+        fake = FakeDevice(Address("mill", line, device), release=None, phase=Phase.IDLE)
+        site.devices[device] = fake
+        site.later(0.0, fake.telemetry)
+        site.later(0.0, fake.reported_release)
+
+    @app.post("/fake/refuse")
+    def refuse(on: bool) -> None:
+        error = ConfigError("0.5 is below every good part", where="press-left", remedy="Choose a higher one.")
+        site.operations.refusal = error if on else None
+
+    @app.get("/fake/calls")
+    def calls() -> list[tuple[str, dict[str, Any]]]:
+        return site.operations.calls
+
+
+SCENARIOS: dict[str, Callable[[], FakeSite]] = {
+    "fine": fine_site,
+    "troubled": troubled_site,
+    "quiet": quiet_site,
+    "empty": lambda: FakeSite([]),
+}
+
+
 def main() -> None:
     import uvicorn
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8090)
-    parser.add_argument("--scenario", choices=("fine", "troubled", "empty"), default="troubled")
+    parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="troubled")
     arguments = parser.parse_args()
-    site = {"fine": fine_site, "troubled": troubled_site, "empty": lambda: FakeSite([])}[arguments.scenario]()
+    site = SCENARIOS[arguments.scenario]()
     site.live_through(150)
     if arguments.scenario == "troubled":
         warn(site, "packing", "camera: /dev/video0 stopped giving frames; opening it again in 8 s")
     app = FastAPI()
+    add_levers(app, site)
     mount(app, site.operations, site.fleet, title="Kenpin")
     threading.Thread(target=site.run, daemon=True).start()
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")

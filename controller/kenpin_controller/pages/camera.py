@@ -75,7 +75,7 @@ class CameraPage:
         with self._page, div("k-teach", "unknown-device"):
             text(f"No camera called {self._name} has reported yet.", "k-teach-title")
             text("This page fills by itself as soon as it does. Is its agent running, and on this broker?")
-            text(f"kenpin-agent doctor   # on {self._name}", "k-code")
+            text("kenpin-agent run --config FILE", "k-code")
 
     def _build(self) -> None:
         self._waiting = False
@@ -116,7 +116,7 @@ class CameraPage:
             text("Heat and rate", "k-h2")
             with div("k-numbers"):
                 self._temperature = Fact("Temperature", "temperature")
-                self._allowance = Fact("Allowed", "allowance")
+                self._allowance = Fact("Heat allows", "allowance")
                 self._fps = Fact("Rate", "fps")
                 self._memory = Fact("Memory")
                 self._outbox = Fact("Outbox")

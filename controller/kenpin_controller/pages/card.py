@@ -35,7 +35,7 @@ class CameraCard:
                 self._temperature = Fact("Temperature", f"temperature-{name}")
                 self._fps = Fact("Rate")
                 self._release = Fact("Release", f"release-{name}")
-                self._allowance = Fact("Allowed", f"allowance-{name}")
+                self._allowance = Fact("Heat allows", f"allowance-{name}")
         self._level = Levelled(card)
         self._card = card
         self._away = False

@@ -13,7 +13,7 @@ from kenpin_controller.pages.frame import send_charts, top_bar
 from kenpin_controller.pages.live import ChartFeed
 from kenpin_controller.pages.parts import Levelled, div, icon_of, mark, text
 from kenpin_controller.views import DeviceView, LineView
-from kenpin_controller.why import Health, Level, why
+from kenpin_controller.why import ANOMALY, Health, Level, why
 
 REFRESH_S = 0.5
 _TROUBLES_SHOWN = 6
@@ -51,7 +51,7 @@ class Wall:
         for line in lines:
             self._sums[line.site, line.line].set_text(words.day_text(line.devices))
         self._answer.update(devices, healths)
-        self._day.set_text(words.day_text(devices) if len(lines) > 1 else "")
+        self._day.set_text(words.day_text(devices) if devices else "")
         self._show_tab(sum(not health.all_right for health in healths.values()))
         charts = [news for device in devices if (news := self._feed.scores(device)) is not None]
         send_charts(now_s, charts)
@@ -90,7 +90,9 @@ class Answer:
             with div("k-answer-head"):
                 self._icon = ui.icon("hourglass_empty")
                 self._head = text("", "", "answer-head")
+            self._sum = text("", "k-answer-sum")
             self._list = div("k-troubles", "troubles")
+        box.props["role"] = "status"
         self._level = Levelled(box)
         self._rows: dict[str, tuple[ui.icon, ui.label]] = {}
         self._more: ui.label | None = None
@@ -104,10 +106,10 @@ class Answer:
             self._show("ok", "check_circle", _all_fine(len(devices)))
         else:
             alarm = healths[troubles[0]].level is Level.ALARM
-            need = "camera needs you" if len(troubles) == 1 else "cameras need you"
-            self._show(
-                "alarm" if alarm else "warn", "report" if alarm else "warning", f"{len(troubles)} {need}"
-            )
+            head = _need(troubles, healths)
+            self._show("alarm" if alarm else "warn", "report" if alarm else "warning", head)
+        self._sum.set_visibility(bool(devices) and not troubles)
+        self._sum.set_text(words.day_text(devices))
         self._list_troubles(troubles, healths)
 
     def _show(self, level: str, icon: str, head: str) -> None:
@@ -136,6 +138,14 @@ class Answer:
             self._more.set_text(f"and {len(troubles) - len(shown)} more")
 
 
+def _need(troubles: list[str], healths: dict[str, Health]) -> str:
+    """A part that is not like the others is the line's business; anything else is a camera's."""
+    n = len(troubles)
+    if all(healths[name].word == ANOMALY for name in troubles):
+        return f"Anomaly on {troubles[0]}" if n == 1 else f"Anomalies on {n} cameras"
+    return "1 camera needs you" if n == 1 else f"{n} cameras need you"
+
+
 def _all_fine(cameras: int) -> str:
     return "The camera is fine" if cameras == 1 else f"All {cameras} cameras are fine"
 
@@ -144,7 +154,10 @@ def _teach() -> None:
     """What to run so that a first camera stands here."""
     steps = (
         ("See a whole fleet on this machine, with simulated cameras", "kenpin demo"),
-        ("Put the agent on a Raspberry Pi with a camera", "pip install kenpin\nkenpin-agent run"),
+        (
+            "Put the agent on a Raspberry Pi with a camera",
+            "pip install kenpin\nkenpin-agent run --config FILE",
+        ),
         ("Teach it what a good part looks like", "kenpin train GOOD_PICTURES -o NAME.kenpin"),
     )
     with div("k-teach", "teach"):

@@ -1,0 +1,260 @@
+"""The pages in a real browser, over a fleet of fake devices in a process of its own."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+if not CHROMIUM.exists():
+    pytest.skip("Chromium is missing (/usr/bin/chromium)", allow_module_level=True)
+
+BrowserContext, Page, expect = sync_api.BrowserContext, sync_api.Page, sync_api.expect
+CAMERAS = ("press-left", "press-right", "outfeed")
+LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[httpx.Client]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(__file__).with_name("fleet_feed.py")
+    process = subprocess.Popen(
+        [sys.executable, str(program), "--port", str(port), "--scenario", "quiet"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            deadline = time.monotonic() + 40
+            while True:
+                try:
+                    client.get("/fake/calls")
+                    break
+                except httpx.TransportError:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        process.kill()
+                        pytest.fail(f"the pages did not start: {process.communicate()[0]}")
+                    time.sleep(0.1)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[BrowserContext]:
+    """One for all tests, so that a script is fetched once as it is by a person's browser."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser.new_context()
+        browser.close()
+
+
+@pytest.fixture
+def visit(context: BrowserContext, site: httpx.Client) -> Iterator[object]:
+    """Open a page; afterwards nothing may have been fetched from elsewhere, nor the console have complained."""
+    strangers: list[str] = []
+    complaints: list[str] = []
+
+    def open_page(path: str, viewport: dict[str, int] = LAPTOP, scheme: str = "light") -> Page:
+        page = context.new_page()
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=scheme)
+        page.on(
+            "request", lambda r: strangers.append(r.url) if str(site.base_url.host) not in r.url else None
+        )
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{site.base_url}{path}")
+        return page
+
+    yield open_page
+    for page in context.pages:
+        page.close()
+    assert [url for url in strangers if not url.startswith(("data:", "blob:"))] == []
+    assert complaints == []
+
+
+def test_the_wall_shows_each_line_with_its_cameras(visit) -> None:
+    page = visit("/")
+    for line in ("stamping", "finishing"):
+        expect(page.get_by_test_id(f"line-{line}")).to_be_visible()
+    for camera in CAMERAS:
+        card = page.get_by_test_id(f"card-{camera}")
+        expect(card.get_by_test_id(f"state-{camera}")).to_contain_text("OK")
+        expect(card.get_by_test_id(f"score-{camera}")).to_have_text(re.compile(r"^\d\.\d+$"))
+        expect(card.get_by_test_id(f"threshold-{camera}")).to_have_text("threshold 1.60")
+        expect(card.get_by_test_id(f"temperature-{camera}")).to_contain_text("°C")
+    expect(page.get_by_test_id("answer-head")).to_have_text("All 3 cameras are fine")
+
+
+def test_a_chart_is_drawn_and_goes_on(visit) -> None:
+    page = visit("/camera/press-left")
+    chart = page.get_by_test_id("live-chart")
+    expect(chart).to_be_visible()
+    picture = "c => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let s = 0;"
+    picture += " for (let i = 0; i < d.length; i += 4) s = (s * 31 + d[i]) >>> 0; return s; }"
+    page.wait_for_function("document.querySelector('canvas[data-kind=live]').width > 600")
+    first = chart.evaluate(picture)
+    page.wait_for_timeout(1500)  # the chart moves with time itself
+    assert chart.evaluate(picture) != first
+
+
+def test_an_anomaly_is_on_the_open_page_within_a_second(visit, site: httpx.Client) -> None:
+    page = visit("/")
+    expect(page.get_by_test_id("state-press-right")).to_contain_text("OK")
+    site.post("/fake/anomaly/press-right")
+    started = time.monotonic()
+    # The fake camera sees a part each 0.2 s, and its site says so each 0.1 s.
+    expect(page.get_by_test_id("state-press-right")).to_contain_text("Anomaly", timeout=5_000)
+    assert time.monotonic() - started < 1.0 + 0.3
+    expect(page.get_by_test_id("answer-head")).to_contain_text("Anomaly on press-right")
+    pictures = page.get_by_test_id("shots-press-right").locator("img")
+    expect(pictures).to_have_count(2)
+    for i in range(2):
+        expect(pictures.nth(i)).to_be_visible()
+        page.wait_for_function(
+            "i => document.querySelectorAll('[data-testid=shots-press-right] img')[i].naturalWidth > 100",
+            arg=i,
+        )
+    page.get_by_test_id("trouble-press-right").click()
+    expect(page.get_by_test_id("why-sentence")).to_contain_text("not like the good ones")
+
+
+def test_a_camera_that_goes_away_is_named_with_what_to_do(visit, site: httpx.Client) -> None:
+    site.post("/fake/new/packing/sealer")
+    page = visit("/")
+    expect(page.get_by_test_id("line-packing")).to_be_visible()
+    expect(page.get_by_test_id("why-sealer")).to_contain_text("no release yet")
+    expect(page.get_by_test_id("answer-head")).to_contain_text(re.compile("needs? you"))
+    site.post("/fake/silence/sealer")
+    expect(page.get_by_test_id("state-sealer")).to_contain_text("Offline")
+    page.get_by_test_id("card-sealer").click()
+    expect(page.get_by_test_id("why-remedy")).to_contain_text("Check its power")
+
+
+def test_setting_a_threshold_asks_for_that_number_and_says_when_it_is_applied(
+    visit, site: httpx.Client
+) -> None:
+    page = visit("/camera/press-left")
+    expect(page.get_by_test_id("threshold-value")).to_have_value("1.6")
+    page.get_by_test_id("threshold-value").fill("1.85")
+    expect(page.get_by_test_id("threshold-preview")).to_contain_text("Over the last two minutes")
+    page.get_by_test_id("threshold-set").click()
+    expect(page.get_by_test_id("threshold-note")).to_contain_text("Asked for 1.85")
+    expect(page.get_by_test_id("threshold-note")).to_contain_text("applied")
+    expect(page.get_by_test_id("threshold-now")).to_have_text("now 1.85")
+    asked = [arguments for what, arguments in site.get("/fake/calls").json() if what == "set_threshold"]
+    assert asked[-1] | {"who": ""} == {
+        "device": "press-left",
+        "value": 1.85,
+        "false_rejects": None,
+        "who": "",
+    }
+
+
+def test_a_threshold_as_a_share_of_false_rejects_is_sent_as_a_rate(visit, site: httpx.Client) -> None:
+    page = visit("/camera/press-right")
+    page.get_by_text("As false rejects").click()
+    page.get_by_test_id("threshold-share").fill("2")
+    expect(page.get_by_test_id("threshold-preview")).to_contain_text("1 of 50 good parts")
+    page.get_by_test_id("threshold-set").click()
+    expect(page.get_by_test_id("threshold-note")).to_contain_text("applied as 1.45")
+    asked = [arguments for what, arguments in site.get("/fake/calls").json() if what == "set_threshold"]
+    assert asked[-1]["value"] is None
+    assert asked[-1]["false_rejects"] == pytest.approx(0.02)
+
+
+def test_a_refusal_is_shown_in_its_own_words(visit, site: httpx.Client) -> None:
+    page = visit("/camera/press-left")
+    expect(page.get_by_test_id("threshold-now")).to_contain_text("now")
+    site.post("/fake/refuse", params={"on": True})
+    try:
+        page.get_by_test_id("threshold-set").click()
+        told = page.locator(".q-notification")
+        expect(told).to_contain_text(
+            "press-left: 0.5 is below every good part. Choose a higher one.", timeout=5_000
+        )
+        expect(page.get_by_text("Traceback")).to_have_count(0)
+    finally:
+        site.post("/fake/refuse", params={"on": False})
+
+
+def test_inspection_is_paused_and_resumed(visit) -> None:
+    page = visit("/camera/press-left")
+    page.get_by_test_id("inspection").click()
+    expect(page.get_by_test_id("state")).to_contain_text("Paused")
+    expect(page.get_by_test_id("inspection")).to_contain_text("Resume inspection")
+    page.get_by_test_id("inspection").click()
+    expect(page.get_by_test_id("inspection")).to_contain_text("Pause inspection")
+    expect(page.get_by_test_id("state")).not_to_contain_text("Paused")
+
+
+def test_a_release_is_sent_and_its_progress_shown(visit, site: httpx.Client) -> None:
+    page = visit("/camera/outfeed")
+    expect(page.get_by_test_id("release-select")).to_have_value(re.compile("bracket-1.3.0"))
+    page.get_by_test_id("release-push").click()
+    expect(page.get_by_test_id("release-state")).to_contain_text("downloading")
+    expect(page.get_by_test_id("release-installed")).to_have_text("runs bracket-1.3.0", timeout=15_000)
+    sent = [arguments for what, arguments in site.get("/fake/calls").json() if what == "start_rollout"]
+    assert sent[-1]["devices"] == ["outfeed"]
+    assert sent[-1]["release"] == "bracket-1.3.0"
+
+
+def test_a_file_that_is_no_release_is_refused_and_a_release_taken(visit) -> None:
+    page = visit("/camera/outfeed")
+    upload = page.locator("[data-testid=release-upload] input[type=file]")
+    upload.set_input_files({"name": "x.kenpin", "mimeType": "application/zip", "buffer": b"nothing"})
+    expect(page.locator(".q-notification")).to_contain_text("not a release. Make it with `kenpin train`.")
+    upload.set_input_files({"name": "y.kenpin", "mimeType": "application/zip", "buffer": b"PK rest"})
+    expect(page.locator(".q-notification").last).to_contain_text("is here and can be sent")
+
+
+def test_an_anomaly_is_enlarged_with_its_heatmap(visit, site: httpx.Client) -> None:
+    site.post("/fake/anomaly/press-left")
+    page = visit("/camera/press-left")
+    page.get_by_test_id("anomaly").first.click()
+    zoom = page.get_by_test_id("zoom")
+    expect(zoom.locator("img")).to_have_count(2)
+    expect(zoom).to_contain_text("threshold")
+
+
+@pytest.mark.parametrize(
+    ("path", "scheme"),
+    [("/", "light"), ("/", "dark"), ("/camera/press-left", "dark"), ("/camera/nobody", "light")],
+)
+def test_a_phone_never_scrolls_sideways(visit, path: str, scheme: str) -> None:
+    page = visit(path, PHONE, scheme)
+    expect(page.get_by_test_id("bar")).to_be_visible()
+    page.wait_for_timeout(600)  # charts and pictures come after the first paint
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_pictures_are_cached_for_good_and_strangers_get_none(site: httpx.Client, visit) -> None:
+    page = visit("/camera/press-right")
+    source = page.get_by_test_id("anomaly").first.locator("img").first.get_attribute("src")
+    answer = site.get(source)
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert "immutable" in answer.headers["cache-control"]
+    assert site.get("/pages/pictures/not-a-hash.jpg").status_code == 404
