@@ -21,8 +21,8 @@ from kenpin_wire.messages import DesiredRelease, Phase, ReleaseName
 MAX_FETCHES = 2
 """How often one order's file is fetched anew because its hash was wrong."""
 MAX_STARTS = 3
-"""How often one order's candidate is taken up again because the program restarted meanwhile. Reboots are
-innocent mostly, so one does not condemn a release; a crash loop ends here."""
+"""How often one order's candidate is taken up again because the program restarted meanwhile. A crash loop ends
+here. Reboots are innocent mostly, so the file is not quarantined: a new order tries it again."""
 MAX_QUARANTINE = 50
 
 
@@ -269,19 +269,19 @@ TABLE: tuple[Row, ...] = (
     Row(_P.VERIFYING, Refused, _always, _P.REJECTED, (_E.DISCARD, _E.TAKE_PENDING), "quarantined"),
     Row(_P.VERIFYING, FetchFailed, _always, _P.FAILED_NO_CHANGE, (_E.TAKE_PENDING,), "the disk, say"),
     Row(_P.VERIFYING, Restarted, _start_again, _P.VERIFYING, (_E.VERIFY,)),
-    Row(_P.VERIFYING, Restarted, _always, _P.REJECTED, (_E.DISCARD, _E.TAKE_PENDING), "quarantined"),
+    Row(_P.VERIFYING, Restarted, _always, _P.FAILED_NO_CHANGE, (_E.DISCARD, _E.TAKE_PENDING), "a crash loop"),
 
     Row(_P.ACTIVATING, Ordered, _always, None, (), "waits as pending"),
     Row(_P.ACTIVATING, Activated, _always, _P.TRIAL),
     Row(_P.ACTIVATING, TrialFailed, _always, _P.ROLLED_BACK, (_E.REVERT, _E.DISCARD, _E.TAKE_PENDING), "quarantined"),
     Row(_P.ACTIVATING, Restarted, _start_again, _P.VERIFYING, (_E.VERIFY,)),
-    Row(_P.ACTIVATING, Restarted, _always, _P.ROLLED_BACK, (_E.DISCARD, _E.TAKE_PENDING), "quarantined"),
+    Row(_P.ACTIVATING, Restarted, _always, _P.ROLLED_BACK, (_E.DISCARD, _E.TAKE_PENDING), "a crash loop"),
 
     Row(_P.TRIAL, Ordered, _always, None, (), "waits as pending"),
     Row(_P.TRIAL, TrialPassed, _always, _P.COMMITTED, (_E.DISCARD, _E.TAKE_PENDING)),
     Row(_P.TRIAL, TrialFailed, _always, _P.ROLLED_BACK, (_E.REVERT, _E.DISCARD, _E.TAKE_PENDING), "quarantined"),
     Row(_P.TRIAL, Restarted, _start_again, _P.VERIFYING, (_E.VERIFY,)),
-    Row(_P.TRIAL, Restarted, _always, _P.ROLLED_BACK, (_E.DISCARD, _E.TAKE_PENDING), "quarantined"),
+    Row(_P.TRIAL, Restarted, _always, _P.ROLLED_BACK, (_E.DISCARD, _E.TAKE_PENDING), "a crash loop"),
 )
 # fmt: on
 
@@ -329,9 +329,9 @@ def _move(state: State, event: Event, row: Row) -> State:
             return replace(state, phase=Phase.COMMITTED, committed=_candidate(state), reason="")
         case Restarted() if target is Phase.VERIFYING:
             return replace(state, phase=target, starts=state.starts + 1)
-        case Restarted() if target in (Phase.REJECTED, Phase.ROLLED_BACK):
+        case Restarted() if target in (Phase.FAILED_NO_CHANGE, Phase.ROLLED_BACK):
             reason = f"the program restarted {state.starts + 1} times while this release was switched in"
-            return _condemn(state, target, reason)
+            return replace(state, phase=target, reason=reason)
     return state if target is None else replace(state, phase=target)
 
 
