@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kenpin_agent.pictures import shrink
+from kenpin_agent.prepare import Region
 from kenpin_agent.seams import Image
 from kenpin_wire.manifest import Heatmap
-from kenpin_wire.messages import Roi
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def render(
     image: Image,
     patch_scores: Floats,
     scale: Heatmap,
-    region: Roi | None = None,
+    region: Region | None = None,
     size_px: int = 640,
 ) -> Image:
     """The picture with its odd places coloured.
@@ -51,8 +51,7 @@ def render(
     levels = upsample(_levels(patch_scores, scale), height, width)
     colours = cv2.applyColorMap((levels * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
     opacity = np.clip((levels - _CALM_LEVEL) / (LIMIT_LEVEL - _CALM_LEVEL), 0, 1) * np.float32(_STRENGTH)
-    blended = seen + opacity[..., np.newaxis] * (colours.astype(np.float32) - seen)
-    seen[...] = np.rint(blended)
+    seen[...] = cv2.blendLinear(seen, colours, 1 - opacity, opacity)
     return picture
 
 
@@ -71,7 +70,7 @@ def _levels(patch_scores: Floats, scale: Heatmap) -> Floats:
     return known
 
 
-def _rows_and_columns(image: Image, small: Image, region: Roi | None) -> tuple[slice, slice]:
+def _rows_and_columns(image: Image, small: Image, region: Region | None) -> tuple[slice, slice]:
     if region is None:
         return slice(None), slice(None)
     down, across = small.shape[0] / image.shape[0], small.shape[1] / image.shape[1]

@@ -10,6 +10,8 @@ least twice too large and the small rest is done bilinearly: 0.1 ms from 640 × 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -46,14 +48,23 @@ def view(image: Image, spec: Input, roi: Roi | None = None) -> Image:
     return image[seen.y : seen.y + seen.height, seen.x : seen.x + seen.width]
 
 
-def region(image: Image, spec: Input, roi: Roi | None = None) -> Roi:
+class Region(NamedTuple):
+    """A rectangle of a picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def region(image: Image, spec: Input, roi: Roi | None = None) -> Region:
     """Where in the picture the inspected part lies: the region of interest, cropped as the release says.
 
     Raises:
         ConfigError: as `prepare`. A region is never clipped: that would change what the scores mean.
     """
     height, width = image.shape[:2]
-    seen = roi or Roi(width=width, height=height)
+    seen = Region(roi.x, roi.y, roi.width, roi.height) if roi else Region(0, 0, width, height)
     if seen.x + seen.width > width or seen.y + seen.height > height:
         raise ConfigError(
             f"a region of {seen.width} × {seen.height} at ({seen.x}, {seen.y}) leaves "
@@ -64,7 +75,7 @@ def region(image: Image, spec: Input, roi: Roi | None = None) -> Roi:
     if spec.crop == "center_square":
         side = min(seen.height, seen.width)
         x, y = seen.x + (seen.width - side) // 2, seen.y + (seen.height - side) // 2
-        return Roi(x=x, y=y, width=side, height=side)
+        return Region(x, y, side, side)
     return seen
 
 

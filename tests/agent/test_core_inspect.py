@@ -11,6 +11,7 @@ import pytest
 from kenpin_agent.heatmap import render, upsample
 from kenpin_agent.inspect import inspect
 from kenpin_agent.judge import Judge, JudgeState
+from kenpin_agent.prepare import Region
 from kenpin_agent.release import Release, load_release, unpack_release
 from kenpin_agent.seams import Frame
 from kenpin_wire.errors import ConfigError
@@ -158,7 +159,7 @@ def test_what_is_no_number_is_drawn_as_the_most() -> None:
 
 def test_a_large_picture_is_made_smaller_first() -> None:
     large = np.zeros((1080, 1920, 3), np.uint8)
-    drawn = render(large, np.ones((8, 8), np.float32), SCALE, Roi(x=1900, y=1070, width=20, height=10))
+    drawn = render(large, np.ones((8, 8), np.float32), SCALE, Region(1900, 1070, 20, 10))
     assert drawn.shape == (360, 640, 3)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kenpin_agent.encoder import Encoder
-from kenpin_agent.prepare import prepare, region, scaled, view
+from kenpin_agent.prepare import Region, prepare, region, scaled, view
 from kenpin_models.assets import ENCODER_FILE
 from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.manifest import Input
@@ -62,8 +62,8 @@ def test_the_region_is_inspected_and_nothing_else() -> None:
 def test_a_square_is_cut_from_the_regions_middle() -> None:
     spec = INPUT.model_copy(update={"crop": "center_square"})
     image = np.zeros((100, 160, 3), np.uint8)
-    assert region(image, spec) == Roi(x=30, y=0, width=100, height=100)
-    assert region(image, spec, Roi(x=10, y=20, width=20, height=60)) == Roi(x=10, y=40, width=20, height=20)
+    assert region(image, spec) == Region(30, 0, 100, 100)
+    assert region(image, spec, Roi(x=10, y=20, width=20, height=60)) == Region(10, 40, 20, 20)
 
 
 @pytest.mark.parametrize("roi", [Roi(x=90, width=31, height=9), Roi(y=100, width=1, height=1)])

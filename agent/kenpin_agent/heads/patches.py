@@ -27,11 +27,10 @@ def patch_embedding(features: Features, maps: Sequence[str]) -> Floats:
 
     Returns:
         Shape (h, w, d), float32: (h, w) of the first map, d the sum of all channels in the order of `maps`.
+        A new array.
     """
     first = features.maps[maps[0]]
     height, width = first.shape[:2]
-    if len(maps) == 1:
-        return first
     others = [
         cv2.resize(features.maps[name], (width, height), interpolation=cv2.INTER_LINEAR) for name in maps[1:]
     ]
@@ -68,10 +67,10 @@ class PatchGaussian:
 
     def distances(self, features: Features) -> Floats:
         """Shape (h, w), float32."""
-        embedding = patch_embedding(features, self.maps)
+        z = patch_embedding(features, self.maps)
         if self.channels is not None:
-            embedding = embedding[..., self.channels]
-        z = embedding - self.mean
+            z = z[..., self.channels]
+        z -= self.mean  # in place: fetching fresh memory costs as much as the arithmetic
         if self.whitening.ndim == 3:
             z *= self.whitening
         else:
