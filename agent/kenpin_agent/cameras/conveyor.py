@@ -2,7 +2,8 @@
 
 `render` is a pure function of its arguments: no I/O, no clock, no state but sheets of texture that are drawn
 once. A good part differs from the next one within its tolerance only: place, a small turn, finish, gleam, the
-lamp, the sensor's noise. A bad one has one defect besides, and a mask of exactly the pixels it changed.
+lamp, the sensor's noise. A bad one has one defect besides, and its mask: where a scratch or
+rust shows, the metal that broke off, what lies between the outline of a part of the wrong size and the right one.
 """
 
 from __future__ import annotations

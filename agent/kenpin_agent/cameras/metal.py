@@ -262,7 +262,7 @@ def _gleam(rng: np.random.Generator, *, turned: bool) -> Plane:
     shift = rng.normal(0, 0.012)
     if turned:  # a turned face gleams along two opposite spokes, and faintly across them
         wave = np.cos(2 * np.pi * (at * 2 + shift))
-        gleam = 62 * np.exp((wave - 1) * 2.6) + 22 * np.exp((-wave - 1) * 5) - 18
+        gleam = 84 * np.exp((wave - 1) * 2.6) + 30 * np.exp((-wave - 1) * 5) - 30
     else:  # a broad band, a dark one, and the thin line of a tube lamp
         gleam = _bump(at, 0.36 - shift, 0.15, 44) + _bump(at, 0.56 - shift, 0.03, 15)
         gleam -= _bump(at, 0.78 - shift, 0.2, 20)
