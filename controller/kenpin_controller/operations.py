@@ -11,6 +11,9 @@ from typing import Any, Protocol
 
 from kenpin_wire.messages import ReleaseName
 
+MAX_RELEASE_BYTES = 64 << 20
+"""The largest release file that is taken in; typical ones are 5 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from kenpin_controller.fleet import RECENT_S, Fleet
 from kenpin_controller.store.readings import Readings
 from kenpin_controller.store.writes import Second
-from kenpin_wire.messages import AnomalyData, AnomalyEvent, Presence, ScoreAggregate, Status
+from kenpin_wire.messages import AnomalyData, AnomalyEvent, ScoreAggregate, Status
 from kenpin_wire.topics import Address, Channel, Topic
 
 _EVENTS = 24
@@ -20,8 +20,8 @@ def restore(fleet: Fleet, readings: Readings, now_s: float) -> None:
     recent_s = now_s - RECENT_S
     for seen in readings.devices():
         address = Address(seen.site, seen.line, seen.name)
-        away = Status(state=Presence.OFFLINE, release=seen.release)  # until it says otherwise
-        fleet.apply(Topic(address, Channel.STATUS), away, seen.time_s)
+        status = Status(state="unknown", release=seen.release)  # until the broker's retained one says more
+        fleet.apply(Topic(address, Channel.STATUS), status, seen.time_s)
         for record in reversed(readings.events(device=seen.name, limit=_EVENTS)):
             event = AnomalyEvent(
                 id=record.id,

@@ -23,7 +23,13 @@ from kenpin_agent.release import unpack_release
 from kenpin_controller.commands import CommandRecord, Commands
 from kenpin_controller.errors import NotFoundError, StoreError, TooLargeError
 from kenpin_controller.fleet import Fleet
-from kenpin_controller.operations import EventRecord, ReleaseRecord, RolloutRecord, ScoreSecond
+from kenpin_controller.operations import (
+    MAX_RELEASE_BYTES,
+    EventRecord,
+    ReleaseRecord,
+    RolloutRecord,
+    ScoreSecond,
+)
 from kenpin_controller.publisher import Publisher
 from kenpin_controller.store import Store
 from kenpin_controller.store.intents import Deed, Desire, Target
@@ -34,7 +40,6 @@ from kenpin_wire.manifest import Manifest
 from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, ReleaseName, Threshold, now
 from kenpin_wire.topics import Address, Channel, Topic
 
-MAX_RELEASE_BYTES = 64 << 20
 _VERB = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kenpin_controller.api.problems import problem
-from kenpin_controller.site import MAX_RELEASE_BYTES
+from kenpin_controller.operations import MAX_RELEASE_BYTES
 
 MAX_BODY_BYTES = 64 * 1024
 COOKIE = "kenpin_token"

@@ -9,7 +9,7 @@ import typer
 
 from kenpin_controller.cli.client import DEFAULT_SERVER, AsJson, Client, Server, Token
 from kenpin_controller.cli.output import number, show, stamp
-from kenpin_controller.site import MAX_RELEASE_BYTES
+from kenpin_controller.operations import MAX_RELEASE_BYTES
 from kenpin_wire.errors import ConfigError, KenpinError
 
 _File = Annotated[Path, typer.Argument(help="A release file, NAME-VERSION.kenpin.")]

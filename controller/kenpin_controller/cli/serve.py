@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -76,9 +77,10 @@ def _run(
         f"Kenpin is at http://{shown}:{port}, its broker at {broker.endpoint}, its data in {data}", flush=True
     )
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
-    # uvicorn stops on SIGTERM and then raises it again; being told to stop is no failure.
+    # uvicorn stops on a signal and then raises it again; being told to stop is no failure.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _bind(host: str, port: int) -> socket.socket:
