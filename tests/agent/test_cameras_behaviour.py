@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 
 from kenpin_agent.cameras import open_camera
 from kenpin_agent.cameras.config import FolderConfig, RtspConfig, SimulatedConfig, UsbConfig, VideoConfig

@@ -172,7 +172,7 @@ def _belt(design: Design, rng: np.random.Generator) -> Image:
 def _belt_sheet(design: Design) -> Image:
     """A long piece of woven rubber between two rails."""
     rng = np.random.default_rng(14)
-    length = 2400
+    length = 1600
     y, x = np.mgrid[:HEIGHT_PX, :length].astype(np.float32)
     weave = np.sin((x + y) * (2 * np.pi / 7)) * np.sin((x - y) * (2 * np.pi / 7))
     specks = rng.standard_normal((HEIGHT_PX, length)).astype(np.float32)

@@ -1,6 +1,6 @@
 """The metal parts of the simulated conveyor: their shape, and how light falls on it.
 
-A part is drawn once, four times as large as it is shown, as a height map; its shading follows from the slope
+A part is drawn once, three times as large as it is shown, as a height map; its shading follows from the slope
 of that map, so chamfers, countersinks, grooves and engraved letters all catch the same light. What differs
 between two parts of a design, its finish and sheen, is added for each (`Blank.lit`).
 
@@ -69,11 +69,11 @@ def to_bytes(array: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 @cache
 def blank(design: Design) -> Blank:
-    """The design's blank; drawn at its first use, in some 0.1 s."""
+    """The design's blank; drawn at its first use, in some 0.2 s."""
     return _DESIGNS[design]()
 
 
-_SCALE = 4
+_SCALE = 3
 _CHAMFER_PX = 5.0
 _LIGHT = np.array((-0.42, -0.62, 0.66), np.float32)
 
