@@ -51,5 +51,7 @@ def test_nothing_to_measure_with_is_said(tmp_path: Path, release: Path) -> None:
     (tmp_path / "r.kenpin").write_bytes(b"junk")
     with pytest.raises(ReleaseError, match="not a release"):
         measure(tmp_path / "r.kenpin")
+    with pytest.raises(ReleaseError, match="No such file"):
+        measure(tmp_path / "gone.kenpin")
     with pytest.raises(KenpinError, match="holds no picture"):
         measure(release, release.parent)
