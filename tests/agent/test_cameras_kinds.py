@@ -8,14 +8,16 @@ from typing import Any
 
 import cv2
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from kenpin_agent.cameras import CameraConfig, open_camera
-from kenpin_agent.cameras.config import FolderConfig, SimulatedConfig, UsbConfig, VideoConfig
+from kenpin_agent.cameras.config import FolderConfig, RtspConfig, SimulatedConfig, UsbConfig, VideoConfig
 from kenpin_agent.cameras.opencv import UsbCamera
+from kenpin_agent.clock import SystemClock
 from kenpin_agent.testing import FakeClock
 from kenpin_wire.errors import CameraError, ConfigError
-from support.camera_sources import FakeCapture, drain, write_folder, write_video
+from support.camera_sources import HEIGHT, WIDTH, FakeCapture, drain, write_folder, write_video
+from support.rtsp_server import rtsp_server
 
 BOTTLES = Path("../shared/data/videos/bottle-detection.mp4")
 
@@ -138,6 +140,31 @@ def test_a_real_h264_video_is_read() -> None:
     assert frame is not None
     assert frame.image.shape == (360, 640, 3)
     camera.close()
+
+
+# RTSP, against a server on the loopback -------------------------------------------------------------------
+
+
+def test_an_rtsp_camera_is_read_over_tcp_and_its_loss_is_told() -> None:
+    with rtsp_server("operator", "secret") as server:
+        camera = open_camera(RtspConfig(url=SecretStr(server.url)), SystemClock())
+        frames = [camera.read() for _ in range(5)]
+        assert [frame.index for frame in frames if frame] == [0, 1, 2, 3, 4]
+        assert frames[0] is not None
+        assert frames[0].image.shape == (HEIGHT, WIDTH, 3)
+        assert all("RTP/AVP/TCP" in transport for transport in server.asked_transports)
+        server.halt.set()
+        with pytest.raises(CameraError, match=r"^rtsp://127\.0\.0\.1:\d+: the stream stopped\."):
+            drain(camera)
+        camera.close()
+
+
+def test_an_rtsp_camera_with_another_password_is_refused() -> None:
+    with rtsp_server("operator", "secret") as server:
+        wrong = SecretStr(server.url.replace("secret", "guess"))
+        with pytest.raises(CameraError, match=r"cannot be opened.*user and password") as failure:
+            open_camera(RtspConfig(url=wrong), SystemClock())
+        assert "guess" not in str(failure.value)
 
 
 # USB, against a fake of cv2.VideoCapture -------------------------------------------------------------------
