@@ -22,7 +22,7 @@ LIMIT_LEVEL = 0.65
 """Where on the colour map (0 to 1) the limit lies: TURBO's amber, with room above for what is far over it."""
 
 _CALM_LEVEL = 0.35  # below it nothing is drawn: a good part's ordinary unevenness
-_STRENGTH = 0.7  # of the colour, where it is drawn fully: the picture stays visible under it
+_STRENGTH = 0.6  # of the colour, where it is drawn fully: the picture stays visible under it
 
 
 def render(
