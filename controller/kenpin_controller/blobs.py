@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kenpin_controller.publisher import Publisher
+from kenpin_controller.seldom import Seldom
 from kenpin_controller.store.releases import Releases
 from kenpin_wire.blocks import Block, pack_block
 from kenpin_wire.errors import KenpinError
@@ -45,6 +46,7 @@ class BlobServer:
         self._releases = releases
         self._publisher = publisher
         self._queue: queue.Queue[_Request | None] = queue.Queue(MAX_WAITING)
+        self._seldom = Seldom(log)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="blob-server", daemon=True)
 
@@ -57,7 +59,7 @@ class BlobServer:
         try:
             self._queue.put_nowait(_Request(address, wanted, time.monotonic()))
         except queue.Full:
-            log.warning("%s: too many requests for blocks; it will ask again", address.device)
+            self._seldom.warn("too many requests for blocks, they will be asked again", address.device)
 
     def stop(self) -> None:
         """End, leaving what waits unanswered."""
@@ -75,7 +77,7 @@ class BlobServer:
             try:
                 self._answer(request.address, request.wanted)
             except (KenpinError, OSError) as error:
-                log.warning("%s: blocks not sent: %s", request.address.device, error)
+                self._seldom.warn("blocks not sent", f"{request.address.device}: {error}")
             except Exception:
                 log.exception("%s: blocks not sent", request.address.device)
 
@@ -83,10 +85,10 @@ class BlobServer:
         try:
             blocks = read_blocks(self._releases.path(wanted.sha256), wanted)
         except FileNotFoundError:
-            log.warning("%s asks for an unknown release, sha256 %s", address.device, wanted.sha256)
+            self._seldom.warn("asks for an unknown release", f"{address.device}: sha256 {wanted.sha256}")
             return
         if not blocks:
-            log.warning("%s asks for block %d, which is beyond the end", address.device, wanted.start)
+            self._seldom.warn("asks for a block beyond the end", f"{address.device}: {wanted.start}")
         topic = Topic(address, Channel.SET_BLOB, wanted.sha256)
         for block in blocks:
             while self._publisher.in_flight >= MAX_IN_FLIGHT:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import secrets
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,13 +59,15 @@ class Controller:
     """Store, live picture, MQTT session and what joins them. Opened by the constructor, run by `start`.
 
     Raises:
-        ConfigError: if the data folder, the database URL or the topic prefix cannot be used.
+        ConfigError: if the data folder, the database URL or the topic prefix cannot be used, or another
+            controller uses the folder.
         StoreError: if the database cannot be opened.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         tree = TopicTree(settings.broker.prefix)
+        self._lock = _lock(settings.data)
         self.store = Store.open(settings.data, settings.url)
         self.fleet = Fleet()
         restore(self.fleet, self.store.readings, time.time())
@@ -104,6 +108,7 @@ class Controller:
         self.ingest.stop()
         self.session.stop()
         self.store.close()
+        self._lock.close()
 
     def _heal(self, _session_present: bool) -> None:
         """Desired state goes out again; on a thread, for the session's own must not wait for the store."""
@@ -120,6 +125,32 @@ class Controller:
                 )
             except StoreError as error:
                 log.warning("old pictures stay for now: %s", error)
+
+
+def _lock(data: Path) -> IO[bytes]:
+    """Hold the data folder for this process alone; the operating system lets go of it even after kill -9.
+
+    Two controllers on one folder would push each other off the broker for ever.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        file = (data / "lock").open("ab")
+    except OSError as error:
+        raise ConfigError(
+            f"the folder cannot be used ({error.strerror})",
+            where=str(data),
+            remedy="Give --data a folder that this user can write to.",
+        ) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(
+            "another controller uses this folder",
+            where=str(data),
+            remedy="Stop that one, or give this one another --data.",
+        ) from None
+    return file
 
 
 def _instance(data: Path) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from kenpin_agent.link.session import Delivery
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.intake import AGENT_CHANNELS, STATE_CHANNELS, read, to_write
 from kenpin_controller.publisher import Publisher
+from kenpin_controller.seldom import Seldom
 from kenpin_controller.store.readings import Readings
 from kenpin_controller.store.writes import Event, Seen, Write
 from kenpin_controller.writer import Pending, Writer
@@ -24,7 +25,6 @@ from kenpin_wire.topics import Address, Channel, Topic, TopicTree
 
 SEEN_EVERY_S = 30.0
 """How often it is written down that a device was heard, when nothing else about it changes."""
-LOG_EVERY_S = 10.0
 _EVENTS_REMEMBERED = 4_096
 _ACK_IDS = 500
 
@@ -75,8 +75,8 @@ class Ingest:
         self._writer = Writer(readings, self._committed)
         self._seen = {seen.name: seen for seen in readings.devices()}
         self._events: OrderedDict[str, None] = OrderedDict()
-        self._said_s: dict[str, float] = {}
-        self.counts: Counter[str] = Counter()
+        self._seldom = Seldom(log)
+        self.counts = self._seldom.counts
 
     @property
     def refused(self) -> str:
@@ -100,13 +100,13 @@ class Ingest:
             topic, message = read(self._tree, delivery.topic, delivery.payload)
             write = self._take(topic, message, retained=delivery.retain)
         except WireError as error:
-            self._drop("malformed", WireError(error.what, where=delivery.topic))
+            self._drop("malformed", f"{delivery.topic}: {error.what}")
         except Exception as error:  # noqa: BLE001  a message that trips a bug must not take the fleet with it
-            self._drop("unexpected", error, where=delivery.topic)
+            self._drop("unexpected", f"{delivery.topic}: {error!r}")
         if delivery.qos == 0 and write is None:
             return
         if not self._writer.put(Pending(write, lambda: self._session.acknowledge(delivery))):
-            self._drop("overflow", WireError("too much waits for the store", where=delivery.topic))
+            self._drop("overflow", f"{delivery.topic}: too much waits for the store")
 
     def _take(self, topic: Topic, message: Message | bytes, *, retained: bool) -> Write | None:
         received_s = self._wall_s()
@@ -180,7 +180,7 @@ class Ingest:
                 try:
                     self._publisher.say(Topic(address, Channel.SET_ACK), ack)
                 except KenpinError as error:
-                    self._drop("ack", error)
+                    self._seldom.warn("events not confirmed, the device will ask again", str(error))
 
     def _count_duplicate(self, event_id: str) -> None:
         if event_id in self._events:
@@ -190,12 +190,5 @@ class Ingest:
         if len(self._events) > _EVENTS_REMEMBERED:
             self._events.popitem(last=False)
 
-    def _drop(self, kind: str, error: Exception, where: str = "") -> None:
-        """Count it; say it once in `LOG_EVERY_S` for each kind, with how many there are by now."""
-        self.counts[f"dropped: {kind}"] += 1
-        now_s = time.monotonic()
-        if now_s - self._said_s.get(kind, float("-inf")) >= LOG_EVERY_S:
-            self._said_s[kind] = now_s
-            total = self.counts[f"dropped: {kind}"]
-            text = f"{where}: {error!r}" if where else str(error)
-            log.warning("message dropped (%s, %d so far): %.300s", kind, total, text)
+    def _drop(self, kind: str, text: str) -> None:
+        self._seldom.warn(f"dropped: {kind}", text)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +14,8 @@ from sqlalchemy import event as sa_event
 from sqlalchemy import text
 
 from kenpin_agent.link.session import Delivery
+from kenpin_agent.link.settings import BrokerSettings
+from kenpin_controller.controller import Controller, Settings
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.ingest import Ingest
 from kenpin_controller.intake import believable_s, check_jpeg
@@ -19,7 +23,7 @@ from kenpin_controller.publisher import Publisher
 from kenpin_controller.restore import restore
 from kenpin_controller.store import Store
 from kenpin_wire.contract import CONTRACT, MAX_JPEG_BYTES
-from kenpin_wire.errors import WireError
+from kenpin_wire.errors import ConfigError, WireError
 from kenpin_wire.messages import (
     AnomalyData,
     AnomalyEvent,
@@ -183,6 +187,51 @@ def test_a_broker_killed_with_9_and_emptied_is_healed(broker, new_controller, ne
     wait_until(lambda: newcomer.of(Channel.SET_CONFIG), what="the desired settings")
     assert newcomer.of(Channel.SET_CONFIG)[-1].rev == rev
     assert newcomer.of(Channel.SET_CONFIG)[-1].inspection is False
+
+
+CONTROLLER = """
+import sys, time
+from pathlib import Path
+from kenpin_agent.link.settings import BrokerSettings
+from kenpin_controller.controller import Controller, Settings
+
+controller = Controller(Settings(broker=BrokerSettings(port=int(sys.argv[1])), data=Path(sys.argv[2])))
+controller.start()
+controller.session.wait_connected(10)
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_controller_killed_with_9_in_the_middle_loses_no_event_and_doubles_none(
+    broker, new_agent, tmp_path
+):
+    agent = new_agent()
+    said = 0
+    for _ in range(3):
+        command = [sys.executable, "-c", CONTROLLER, str(broker.port), str(tmp_path / "data")]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "up\n"
+        for _ in range(200):
+            agent.say(Channel.EVENT_ANOMALY, an_event(f"e{said}"))
+            said += 1
+        wait_until(lambda: len(agent.acked()) > said - 200, what="the first confirmations")  # noqa: B023
+        process.kill()
+        process.communicate()
+    controller = Controller(Settings(broker=BrokerSettings(port=broker.port), data=tmp_path / "data"))
+    try:
+        # What was confirmed is stored now, whatever the broker still has for us.
+        stored = {e.id for e in controller.site.events(limit=1_000)}
+        assert set(agent.acked()) <= stored
+        controller.start()
+        wait_until(lambda: len(controller.site.events(limit=1_000)) == said, what="the rest")
+    finally:
+        controller.stop()
+
+
+def test_a_data_folder_belongs_to_one_controller(controller, broker):
+    with pytest.raises(ConfigError, match="another controller"):
+        Controller(controller.settings)
 
 
 def test_with_a_full_disk_live_pages_go_on_nothing_is_acknowledged_and_all_comes_later(desk, caplog):

@@ -184,8 +184,8 @@ def test_pages_of_events_show_each_exactly_once_even_at_one_moment(store):
     assert sorted(seen) == [f"e{i:02}" for i in range(30)]
 
 
-@settings(max_examples=25, deadline=None)
-@given(reported=st.lists(st.integers(0, 20), min_size=1, max_size=12))
+@settings(max_examples=15, deadline=None)
+@given(reported=st.lists(st.integers(0, 20), min_size=1, max_size=5))
 def test_revisions_only_grow_whatever_the_device_says(reported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     last = 0
