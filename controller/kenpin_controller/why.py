@@ -282,4 +282,4 @@ def _all_well(d: DeviceView) -> Health:
     rate = f" {fps:.1f} pictures a second" if fps > 0 else ""
     if d.release is not None and d.phase in _ON_ITS_WAY:
         return Health(Level.OK, "OK", f"Inspecting{rate}; {d.release.latest} is {_progress(d)}.")
-    return Health(Level.OK, "OK", f"Inspecting{rate} with {d.installed}.")
+    return Health(Level.OK, "OK", f"Inspecting{rate}.")

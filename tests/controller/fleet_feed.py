@@ -58,7 +58,7 @@ class FakeDevice:
     address: Address
     design: Design = "bracket"
     seed: int = 0
-    threshold: float = 1.6
+    threshold: float = float(np.float32(1.6))  # as it comes off the wire: 1.600000023841858
     fps: float = 5.0
     anomaly_every: int = 150
     temperature_c: float = 56.0

@@ -53,7 +53,7 @@ def release(phase: Phase | str, reason: str = "", installed: ReleaseName | None 
 def test_a_device_that_works_is_all_right() -> None:
     health = why(GOOD, NOW)
     assert health.all_right
-    assert health.sentence == "Inspecting 12.0 pictures a second with bracket-1.0."
+    assert health.sentence == "Inspecting 12.0 pictures a second."
     assert health.remedy == ""
 
 

@@ -232,9 +232,12 @@ def test_a_file_that_is_no_release_is_refused_and_a_release_taken(visit) -> None
 
 
 def test_an_anomaly_is_enlarged_with_its_heatmap(visit, site: httpx.Client) -> None:
-    site.post("/fake/anomaly/press-left")
     page = visit("/camera/press-left")
-    page.get_by_test_id("anomaly").first.click()
+    newest = page.get_by_test_id("anomaly").first
+    before = newest.get_attribute("data-event")
+    site.post("/fake/anomaly/press-left")
+    expect(newest).not_to_have_attribute("data-event", before)
+    newest.click()
     zoom = page.get_by_test_id("zoom")
     expect(zoom.locator("img")).to_have_count(2)
     expect(zoom).to_contain_text("threshold")

@@ -39,7 +39,8 @@ def mount(
 ) -> None:
     """Put the pages on an app. Call it last: what the app does not serve itself goes to the pages.
 
-    NiceGUI is one to a process, and so is this.
+    NiceGUI is one to a process, and so is this: mounting again after the first app has started raises its
+    RuntimeError.
 
     Args:
         title: Stands in the bar and on the browser's tab.

@@ -19,7 +19,7 @@ class Gallery:
     def __init__(self, name: str, operations: Operations) -> None:
         self._name, self._operations = name, operations
         self._known: dict[str, Anomaly] = {}
-        self._shown: list[str] = []
+        self._figures: dict[str, ui.element] = {}
         self._limit = _AT_FIRST
         self._captions: dict[str, ui.label] = {}
         self._now_s = 0.0
@@ -61,18 +61,18 @@ class Gallery:
         newest = sorted(self._known.values(), key=lambda a: a.time_s, reverse=True)
         shown = newest[: self._limit]
         self._older.set_visibility(len(newest) > self._limit)
-        if [a.id for a in shown] != self._shown:
-            self._shown = [a.id for a in shown]
-            self._none.set_visibility(not shown)
-            self._grid.clear()
-            self._captions.clear()
-            with self._grid:
-                for anomaly in shown:
-                    self._figure(anomaly)
-        for anomaly in shown:
+        self._none.set_visibility(not shown)
+        for gone in self._figures.keys() - {anomaly.id for anomaly in shown}:
+            self._figures.pop(gone).delete()
+            del self._captions[gone]
+        for place, anomaly in enumerate(shown):  # only what is new is drawn, where it belongs
+            if anomaly.id not in self._figures:
+                with self._grid:
+                    self._figures[anomaly.id] = self._figure(anomaly)
+                self._figures[anomaly.id].move(self._grid, place)
             self._captions[anomaly.id].set_text(words.when_text(anomaly.time_s, self._now_s))
 
-    def _figure(self, anomaly: Anomaly) -> None:
+    def _figure(self, anomaly: Anomaly) -> ui.element:
         with mark(ui.element("button").classes("k-event"), "anomaly") as button:
             button.props["data-event"] = anomaly.id
             button.props["type"] = "button"
@@ -81,6 +81,7 @@ class Gallery:
                 self._captions[anomaly.id] = text("")
                 text(words.anomaly_text(anomaly))
         button.on("click", lambda: self._enlarge(anomaly))
+        return button
 
     def _enlarge(self, anomaly: Anomaly) -> None:
         self._zoom.clear()

@@ -156,14 +156,16 @@ class Note:
         self._level.set(level)
 
 
-async def attempt(action: Callable[[], T]) -> T | None:
-    """Do something that may take a while, off the event loop. A refusal is shown as it is; then None."""
+async def attempt(action: Callable[[], T], *, quiet: bool = False) -> T | None:
+    """Do something that may take a while, off the event loop. A refusal gives None, and is shown as it is,
+    unless `quiet`: what is asked again every few seconds must not pile up complaints."""
     client = context.client
     try:
         return await run.io_bound(action)
     except KenpinError as error:
-        with client:
-            ui.notify(str(error), type="negative", multi_line=True, timeout=12_000, close_button="OK")
+        if not quiet:
+            with client:
+                ui.notify(str(error), type="negative", multi_line=True, timeout=12_000, close_button="OK")
         return None
 
 

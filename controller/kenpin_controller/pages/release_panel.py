@@ -95,7 +95,7 @@ class ReleasePanel:
 
     async def _load(self) -> None:
         """Releases may be added on the command line, too."""
-        records = await attempt(self._operations.releases)
+        records = await attempt(self._operations.releases, quiet=True)
         if records is None:
             return
         known = {record.sha256: record for record in sorted(records, key=lambda r: -r.uploaded_s)}

@@ -65,10 +65,11 @@ class ThresholdPanel:
         self._now.set_text(words.threshold_text(device).replace("threshold", "now"))
         if device.threshold is not None and not self._touched:
             self._follow(device.threshold)
+        self._show_effect()
         self._show_answer(device, now_s)
 
     def _follow(self, threshold: float) -> None:
-        current = self._value.value
+        shown = float(f"{threshold:.6g}")  # a float32 on the wire has digits that nobody set
         step = 10.0 ** (math.floor(math.log10(abs(threshold) or 1.0)) - 2)
         top = max([2.0 * threshold, *(p.score for p in self._device.scores)] if self._device else [1.0])
         low, high = self._range
@@ -76,11 +77,10 @@ class ThresholdPanel:
             self._range = (min(0.0, threshold), math.ceil(1.25 * top / step) * step)
             self._slider.props.update({"min": self._range[0], "max": self._range[1], "step": step})
             self._value.props["step"] = step
-        if current is None or not math.isclose(current, threshold, rel_tol=1e-9):
+        if self._value.value != shown:
             self._following = True
-            self._value.set_value(round(threshold, 6))
+            self._value.set_value(shown)
             self._following = False
-            self._preview()
 
     def _moved(self) -> None:
         if not self._following:
@@ -96,6 +96,9 @@ class ThresholdPanel:
     def _preview(self) -> None:
         value = self._value.value if self._touched and self._mode.value == "score" else None
         ui.run_javascript(f"kenpin.propose({json.dumps(self._name)}, {json.dumps(value)})")
+        self._show_effect()
+
+    def _show_effect(self) -> None:
         if self._mode.value == "share":
             share = self._share.value
             every = f"About 1 of {round(100 / share):,} good parts. " if share else ""

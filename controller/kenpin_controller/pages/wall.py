@@ -17,6 +17,7 @@ from kenpin_controller.why import ANOMALY, Health, Level, why
 
 REFRESH_S = 0.5
 _TROUBLES_SHOWN = 6
+_ROOMY = 6  # more cameras than this stand closer, four to a row on a laptop
 
 
 class Wall:
@@ -60,6 +61,8 @@ class Wall:
         self._cards.clear()
         self._sums.clear()
         self._lines.clear()
+        dense = sum(len(line.devices) for line in lines) > _ROOMY
+        self._lines.classes(add="is-dense" if dense else "", remove="" if dense else "is-dense")
         self._feed = ChartFeed(step_s=REFRESH_S)
         sites = {line.site for line in lines}
         with self._lines:
