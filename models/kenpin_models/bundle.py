@@ -1,0 +1,124 @@
+"""Write a release: one plain zip with the manifest, the encoder, the head's arrays and the golden pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from kenpin_agent.files import write_atomically
+from kenpin_agent.heads import Head
+from kenpin_agent.seams import Image
+from kenpin_models.assets import ENCODER_FILE, PROVENANCE_FILE
+from kenpin_models.samples import MAPS, POOLED, Eye
+from kenpin_wire import manifest as m
+from kenpin_wire.errors import ConfigError
+from kenpin_wire.messages import ReleaseName
+
+GOLDEN_TOLERANCE = 1e-3
+"""Of a golden score, relative. x86-64 and aarch64 differ by 6e-5 in the encoder's outputs (measured); another
+colour order or resizing changes a score by several per cent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a release is made of, apart from the encoder, which is always the package's own.
+
+    Attributes:
+        golden: Pictures at a modest size; their scores are taken here.
+    """
+
+    name: ReleaseName
+    head: Head
+    calibration: m.Calibration
+    heatmap: m.Heatmap
+    golden: Sequence[Image]
+    fitted_on: Sequence[str]
+    calibrated_on: Sequence[str]
+    report: dict[str, Any]
+
+
+def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
+    """Write the release. A file that was there is replaced once the new one is complete, and not before.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    files = {"encoder.tflite": ENCODER_FILE.read_bytes(), "head.npz": _head_bytes(content.head)}
+    golden = []
+    for number, image in enumerate(content.golden):
+        name = f"golden/{number}.png"
+        files[name] = cv2.imencode(".png", image)[1].tobytes()
+        score = content.head.score(eye.see(image))
+        tolerance = GOLDEN_TOLERANCE * abs(score) + 1e-6
+        golden.append(m.Golden(**_entry(name, files), score=score, tolerance=tolerance))
+    manifest = m.Manifest(
+        release=content.name,
+        input=eye.spec,
+        encoder=m.Encoder(
+            **_entry("encoder.tflite", files),
+            architecture="efficientnet-lite0",
+            pooled=POOLED,
+            maps=list(MAPS),
+            provenance=json.loads(PROVENANCE_FILE.read_text())["weights"]["file"],
+        ),
+        head=m.Head(
+            **_entry("head.npz", files),
+            kind=content.head.kind,
+            maps=list(content.head.maps),
+            parameters=content.head.parameters,
+        ),
+        calibration=content.calibration,
+        heatmap=content.heatmap,
+        golden=golden,
+        fitted_on=list(content.fitted_on),
+        calibrated_on=list(content.calibrated_on),
+        report=content.report,
+    )
+    try:
+        write_atomically(out, _zip(manifest, files))
+    except OSError as error:
+        raise ConfigError(
+            f"the release cannot be written ({error.strerror})",
+            where=str(out),
+            remedy="Give a file in a folder that exists, can be written to and has room.",
+        ) from None
+    return manifest
+
+
+def _zip(manifest: m.Manifest, files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(m.MANIFEST_FILE, manifest.model_dump_json(indent=1))
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def _head_bytes(head: Head) -> bytes:
+    packed = io.BytesIO()
+    arrays: dict[str, Any] = {name: _smallest(array) for name, array in head.arrays().items()}
+    np.savez(packed, **arrays)  # not compressed: the release's zip does that
+    return packed.getvalue()
+
+
+def _smallest(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """In half precision where that loses nothing (see `fit`)."""
+    if array.dtype != np.float32:
+        return array
+    half = np.clip(array, -65504, 65504).astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), array) else array
+
+
+def _entry(name: str, files: dict[str, bytes]) -> dict[str, Any]:
+    data = files[name]
+    return {"file": name, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}

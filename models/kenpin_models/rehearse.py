@@ -1,0 +1,165 @@
+"""Rehearsal: fit every head on part of the good pictures, show it the rest, good and with synthetic defects.
+
+This is k-fold cross-validation. Each good picture is scored once by heads that have not seen it, and so are the
+defects painted on it and, where there are any, the labelled bad pictures. Choosing a head and setting a
+threshold both read the same rehearsal. The pictures are encoded once; only the heads are fitted anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from kenpin_agent.encoder import Features
+from kenpin_agent.heads import Head, top_mean
+from kenpin_models.augment import nudge
+from kenpin_models.fit import MIN_PICTURES, TOP_SHARE, fit_gaussian, fit_head
+from kenpin_models.samples import MAPS, Eye, Progress, Sample, silent
+from kenpin_models.synthetic import SIZES, Kind, add_defect
+from kenpin_wire.manifest import HeadKind
+
+FOLDS = 5
+MAX_PICTURES = 100
+"""More good pictures than these change neither choice nor threshold by much; a random subset is taken."""
+
+MAX_DEFECTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the encoder saw of a good picture, and of its nudged copies."""
+
+    features: Features
+    copies: tuple[Features, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A synthetic defect, already seen by the encoder.
+
+    Attributes:
+        picture: Index of the good picture that it was painted on.
+    """
+
+    picture: int
+    kind: Kind
+    size: float
+    features: Features
+
+
+@dataclass(slots=True)
+class Rehearsed:
+    """One head's scores, each from a fit that had not seen the picture.
+
+    Attributes:
+        good: Of each rehearsed good picture, in their order.
+        limits: The same pictures' greatest patch scores (see `patch_limit`).
+        normals: The median patch score of each.
+        defects: By kind and size of the synthetic defect.
+        bad: Of each labelled bad picture, the mean over the folds.
+    """
+
+    good: list[float] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
+    normals: list[float] = field(default_factory=list)
+    defects: dict[tuple[Kind, float], list[float]] = field(default_factory=dict)
+    bad: list[float] = field(default_factory=list)
+
+
+def see_good(
+    samples: Sequence[Sample], eye: Eye, rng: np.random.Generator, *, copies: int, progress: Progress = silent
+) -> list[Seen]:
+    """Encode good pictures and `copies` nudged copies of each."""
+    seen = []
+    for done, sample in enumerate(samples):
+        progress("looking at good pictures", done, len(samples))
+        nudged = tuple(eye.see(nudge(sample.image, rng)) for _ in range(copies))
+        seen.append(Seen(eye.see(sample.image), nudged))
+    progress("looking at good pictures", len(samples), len(samples))
+    return seen
+
+
+def paint(
+    samples: Sequence[Sample], eye: Eye, rng: np.random.Generator, *, progress: Progress = silent
+) -> list[Painted]:
+    """Paint synthetic defects on good pictures and encode them: each kind at each size on each picture, or with
+    many pictures as many in turn as `MAX_DEFECTS` allows."""
+    cells = [(kind, size) for kind in Kind for size in SIZES]
+    each = max(1, min(len(cells), MAX_DEFECTS // len(samples)))
+    painted = []
+    for index, sample in enumerate(samples):
+        progress("painting defects", index, len(samples))
+        for turn in range(each):
+            kind, size = cells[(index * each + turn) % len(cells)]
+            defective = add_defect(sample.image, kind, size, rng)
+            painted.append(Painted(index, kind, size, eye.see(defective.image)))
+    progress("painting defects", len(samples), len(samples))
+    return painted
+
+
+def rehearse(
+    kinds: Sequence[HeadKind],
+    good: Sequence[Seen],
+    painted: Sequence[Painted],
+    bad: Sequence[Features] = (),
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> dict[HeadKind, Rehearsed]:
+    """Cross-validate heads.
+
+    Args:
+        good: At least `MIN_PICTURES` + 1.
+        painted: Their `picture` counts in `good`. May be empty, if only the good pictures' scores are wanted.
+    """
+    folds = split_folds(len(good), seed)
+    rehearsed = {kind: Rehearsed() for kind in kinds}
+    good_scores = {kind: np.zeros((3, len(good))) for kind in kinds}
+    bad_scores = {kind: np.zeros((len(folds), len(bad))) for kind in kinds}
+    done = 0
+    for number, fold in enumerate(folds):
+        shown = [seen for index, seen in enumerate(good) if index not in fold]
+        localiser = fit_gaussian(all_features(shown), MAPS)
+        on_fold = [defect for defect in painted if defect.picture in fold]
+        for kind in kinds:
+            progress("rehearsing heads", done, len(folds) * len(kinds))
+            head = fit_head(kind, all_features(shown), MAPS, seed, localiser)
+            for index in fold:
+                good_scores[kind][:, index] = _score_and_patches(head, good[index].features)
+            for defect in on_fold:
+                cell = rehearsed[kind].defects.setdefault((defect.kind, defect.size), [])
+                cell.append(head.score(defect.features))
+            bad_scores[kind][number] = [head.score(features) for features in bad]
+            done += 1
+    progress("rehearsing heads", done, done)
+    for kind, result in rehearsed.items():
+        result.good, result.limits, result.normals = good_scores[kind].tolist()
+        result.bad = bad_scores[kind].mean(axis=0).tolist()
+    return rehearsed
+
+
+def all_features(seen: Sequence[Seen]) -> list[Features]:
+    """What heads are fitted to: the pictures and their copies."""
+    return [features for entry in seen for features in (entry.features, *entry.copies)]
+
+
+def split_folds(n: int, seed: int) -> list[frozenset[int]]:
+    """Up to `FOLDS` random parts of n indices, so that each fit still has `MIN_PICTURES`."""
+    folds = min(FOLDS, n)
+    if n - -(-n // folds) < MIN_PICTURES:
+        folds = n
+    order = np.random.default_rng(seed).permutation(n)
+    return [frozenset(part.tolist()) for part in np.array_split(order, folds)]
+
+
+def patch_limit(patch_scores: npt.NDArray[np.float32]) -> float:
+    """A picture's oddest patches as one number, as the patch heads score: on the heatmap's own scale."""
+    return top_mean(patch_scores, TOP_SHARE)
+
+
+def _score_and_patches(head: Head, features: Features) -> tuple[float, float, float]:
+    patches = head.patch_scores(features)
+    return head.score(features), patch_limit(patches), float(np.median(patches))

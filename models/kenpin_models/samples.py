@@ -1,0 +1,137 @@
+"""Pictures on their way to a release: read, known by their hash, and seen by the encoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kenpin_agent.encoder import Encoder, Features
+from kenpin_agent.pictures import picture_id, read_picture
+from kenpin_agent.prepare import prepare
+from kenpin_agent.seams import Image
+from kenpin_models.assets import ENCODER_FILE
+from kenpin_wire.errors import ConfigError, PictureError
+from kenpin_wire.manifest import Input
+
+DEFAULT_SIZE_PX = 160
+SIZES_PX = (96, 320)
+STRIDE_PX = 16  # the encoder's; see export_encoder
+POOLED = "pooled"
+MAPS = ("block4", "block7", "block10")
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many of how many are done."""
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """A `Progress` that shows nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture.
+
+    Attributes:
+        path: Where it was read from.
+        id: `picture_id` of the picture as read.
+        image: Halved until it is less than four times the encoder's input, see `halved`.
+    """
+
+    path: Path
+    id: str
+    image: Image
+
+
+def read_samples(
+    paths: Sequence[Path], spec: Input, *, step: str, progress: Progress = silent
+) -> tuple[list[Sample], list[str]]:
+    """Read pictures; a damaged one is left out, and so is one that is there twice.
+
+    Returns:
+        The samples, and a warning line for each picture that was left out.
+    """
+    samples: dict[str, Sample] = {}
+    warnings = []
+    for done, path in enumerate(paths):
+        progress(step, done, len(paths))
+        try:
+            image = read_picture(path)
+        except PictureError as error:
+            warnings.append(f"left out: {error}")
+            continue
+        identity = picture_id(image)
+        if identity in samples:
+            warnings.append(f"left out: {path}: the same picture as {samples[identity].path.name}")
+            continue
+        samples[identity] = Sample(path, identity, halved(image, spec))
+    progress(step, len(paths), len(paths))
+    return list(samples.values()), warnings
+
+
+def choose_input(paths: Sequence[Path], size_px: int) -> Input:
+    """The encoder's input for pictures of this kind: as many pixels as a square of `size_px`, in the pictures' own
+    proportions (their median, at most 3 : 1), so that nothing is squashed.
+
+    Raises:
+        ConfigError: if the size is out of range, or no picture can be read.
+    """
+    smallest, largest = SIZES_PX
+    if not smallest <= size_px <= largest:
+        raise ConfigError(
+            f"{size_px} pixels", where="--size", remedy=f"Use {smallest} to {largest}; the default is 160."
+        )
+    ratios = [math.log(image.shape[1] / image.shape[0]) for image in _readable(paths[: 4 * _PROBES])]
+    if not ratios:
+        raise ConfigError(
+            "none of its pictures can be read",
+            where=str(paths[0].parent),
+            remedy="Save them again as JPEG or PNG.",
+        )
+    ratio = math.exp(np.clip(np.median(ratios), -math.log(3), math.log(3)))
+    return Input(width=_stride(size_px * ratio**0.5), height=_stride(size_px / ratio**0.5))
+
+
+def halved(image: Image, spec: Input) -> Image:
+    """The picture, halved while it is four times the encoder's input or more: the first halvings of `prepare`,
+    which then goes on from here to the very same pixels. Keeps memory and synthetic defects cheap."""
+    while image.shape[0] >= 4 * spec.height and image.shape[1] >= 4 * spec.width:
+        rows, columns = image.shape[0] // 2, image.shape[1] // 2
+        half = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+        image = np.asarray(half, dtype=np.uint8)
+    return image
+
+
+class Eye:
+    """The frozen encoder at one input size."""
+
+    def __init__(self, spec: Input, threads: int = 2) -> None:
+        self.spec = spec
+        self._encoder = Encoder(ENCODER_FILE, spec, POOLED, MAPS, threads=threads)
+
+    def see(self, image: Image) -> Features:
+        """What the agent's encoder sees in a picture that the agent's code prepared."""
+        return self._encoder.encode(prepare(image, self.spec))
+
+
+_PROBES = 16
+
+
+def _readable(paths: Sequence[Path]) -> Iterator[Image]:
+    found = 0
+    for path in paths:
+        try:
+            yield read_picture(path)
+        except PictureError:
+            continue
+        found += 1
+        if found == _PROBES:
+            return
+
+
+def _stride(length_px: float) -> int:
+    return max(STRIDE_PX * 4, round(length_px / STRIDE_PX) * STRIDE_PX)

@@ -1,0 +1,219 @@
+"""Train a release: read, split, look, (rehearse, select,) fit, calibrate, bundle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from pydantic import ValidationError
+from rich.console import Console
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # publishes no types
+
+from kenpin_agent.encoder import Features
+from kenpin_agent.pictures import list_pictures, shrink
+from kenpin_agent.seams import Image
+from kenpin_models.bundle import Content, write_release
+from kenpin_models.calibrate import calibrate
+from kenpin_models.fit import HEADS, fit_head
+from kenpin_models.progress import shown_on
+from kenpin_models.rehearse import MAX_PICTURES, all_features, paint, rehearse, see_good
+from kenpin_models.samples import (
+    DEFAULT_SIZE_PX,
+    MAPS,
+    Eye,
+    Progress,
+    Sample,
+    choose_input,
+    read_samples,
+)
+from kenpin_models.select import Selection, select
+from kenpin_models.synthetic import Kind, add_defect
+from kenpin_wire.errors import ConfigError
+from kenpin_wire.manifest import HeadKind, Manifest
+from kenpin_wire.messages import ReleaseName
+
+MIN_GOOD = 3
+"""Two to fit on, and one that they have not seen."""
+
+FEW = 200
+"""Up to as many pictures, heads are also fitted on nudged copies; more show the part's play themselves."""
+
+COPIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A release and how it came about.
+
+    Attributes:
+        selection: The heads that were tried, best first; None if the head was given.
+        warnings: A line for each picture that was left out, and what the calibration's note says.
+    """
+
+    file: Path
+    manifest: Manifest
+    selection: Selection | None
+    warnings: tuple[str, ...]
+
+
+def train(
+    good: Path,
+    out: Path,
+    *,
+    method: str = "frozen",
+    head: str = "auto",
+    size: int | None = None,
+    bad: Path | None = None,
+    false_rejects: float = 0.01,
+    holdout: float = 0.4,
+    seed: int = 0,
+    name: str | None = None,
+    version: str | None = None,
+    console: Console | None = None,
+) -> TrainResult:
+    """Make a release from good pictures.
+
+    Args:
+        good: A folder of pictures of good parts.
+        out: The release's file; one that is there is replaced once the new one is complete.
+        method: How the encoder is taught; `frozen` takes it as it is.
+        head: A head's name, or `auto` for the one that rehearses best.
+        size: The encoder's input has as many pixels as a square of this, in the pictures' own proportions.
+        bad: A folder of bad parts. They help to choose a head; nothing is fitted to them.
+        false_rejects: The share of good parts that may be rejected.
+        holdout: The share of good pictures that is not fitted on, for calibration and `evaluate`.
+        seed: The same pictures and seed make the same release, but for its time.
+        name, version: Of the release; by default the file's name, and the time.
+        console: Where progress is shown.
+
+    Raises:
+        ConfigError: if an argument cannot be, a folder is missing, or too few pictures can be read.
+    """
+    _check(method, head, false_rejects, holdout)
+    label = _label(out, name, version)
+    paths = list_pictures(good)
+    spec = choose_input(paths, DEFAULT_SIZE_PX if size is None else size)
+    eye = Eye(spec)
+    rng = np.random.default_rng(seed)
+    # One thread: the products here are small, and handing them round costs more (34 s instead of 11, two busy
+    # cores, measured).
+    with shown_on(console) as progress, threadpool_limits(1, user_api="blas"):
+        samples, warnings = read_samples(paths, spec, step="reading good pictures", progress=progress)
+        _check_enough(samples, good)
+        bad_features, more_warnings = _see_bad(bad, eye, progress)
+        fitted, held_out = _split(samples, holdout, rng)
+        copies = COPIES if len(fitted) <= FEW else 0
+        seen = see_good(fitted, eye, rng, copies=copies, progress=progress)
+        held_out_seen = see_good(held_out, eye, rng, copies=0, progress=progress)
+
+        chosen = np.sort(rng.permutation(len(fitted))[:MAX_PICTURES])
+        rehearsed_on = [seen[i] for i in chosen]
+        kinds: Sequence[HeadKind] = HEADS if head == "auto" else (cast(HeadKind, head),)
+        painted = paint([fitted[i] for i in chosen], eye, rng, progress=progress) if head == "auto" else []
+        rehearsed = rehearse(kinds, rehearsed_on, painted, bad_features, seed=seed, progress=progress)
+        selection = select(rehearsed) if head == "auto" else None
+        kind = selection.head if selection else kinds[0]
+
+        fitted_head = fit_head(kind, all_features(seen), MAPS, seed)
+        calibration, heatmap = calibrate(fitted_head, held_out_seen, rehearsed[kind], false_rejects)
+    warnings += more_warnings + ([calibration.note] if calibration.note else [])
+    report = {
+        "arguments": {
+            "method": method,
+            "head": head,
+            "size": size,
+            "false_rejects": false_rejects,
+            "holdout": holdout,
+            "seed": seed,
+            "bad": len(bad_features),
+        },
+        "pictures": {"fitted": len(fitted), "held_out": len(held_out)},
+        "candidates": selection.as_report() if selection else [],
+        "warnings": warnings,
+        "kenpin": version_of("kenpin"),
+    }
+    content = Content(
+        name=label,
+        head=fitted_head,
+        calibration=calibration,
+        heatmap=heatmap,
+        golden=_golden(held_out or fitted, eye, rng),
+        fitted_on=sorted(sample.id for sample in fitted),
+        calibrated_on=sorted(sample.id for sample in held_out),
+        report=report,
+    )
+    manifest = write_release(out, content, eye)
+    return TrainResult(out, manifest, selection, tuple(warnings))
+
+
+def _check(method: str, head: str, false_rejects: float, holdout: float) -> None:
+    if method != "frozen":
+        later = method in ("doc", "arcface", "triplet")
+        raise ConfigError(
+            f"no method {method!r}" + (" in this version" if later else ""),
+            where="--method",
+            remedy="Use frozen. Fine-tuning comes with a later version, as kenpin[train]."
+            if later
+            else "Use frozen.",
+        )
+    if head != "auto" and head not in HEADS:
+        raise ConfigError(f"no head {head!r}", where="--head", remedy=f"Use auto, {', '.join(HEADS)}.")
+    if not 0 < false_rejects < 1:
+        raise ConfigError(
+            f"a rate of {false_rejects:g}", where="--false-rejects", remedy="Use a share, such as 0.01."
+        )
+    if not 0 <= holdout < 1:
+        raise ConfigError(f"a share of {holdout:g}", where="--holdout", remedy="Use 0 to 0.9, such as 0.4.")
+
+
+def _label(out: Path, name: str | None, version: str | None) -> ReleaseName:
+    slug = re.sub(r"[^a-z0-9]+", "-", out.stem.lower()).strip("-")[:48] or "release"
+    made = datetime.now(UTC).strftime("%Y%m%d.%H%M%S")
+    try:
+        return ReleaseName(name=slug if name is None else name, version=made if version is None else version)
+    except ValidationError:
+        raise ConfigError(
+            f"a release cannot be called {name!r}, version {version!r}",
+            where=str(out),
+            remedy="Use a-z, 0-9 and '-' for the name, and also '.' and '+' for the version.",
+        ) from None
+
+
+def _check_enough(samples: Sequence[Sample], folder: Path) -> None:
+    if len(samples) < MIN_GOOD:
+        raise ConfigError(
+            f"only {len(samples)} different good picture(s) that can be read",
+            where=str(folder),
+            remedy=f"At least {MIN_GOOD} are needed; ten or more are better.",
+        )
+
+
+def _see_bad(folder: Path | None, eye: Eye, progress: Progress) -> tuple[list[Features], list[str]]:
+    if folder is None:
+        return [], []
+    samples, warnings = read_samples(
+        list_pictures(folder), eye.spec, step="reading bad pictures", progress=progress
+    )
+    return [eye.see(sample.image) for sample in samples], warnings
+
+
+def _split(
+    samples: Sequence[Sample], holdout: float, rng: np.random.Generator
+) -> tuple[list[Sample], list[Sample]]:
+    """Fitted and held out, at random: only then do held-out pictures speak for those to come."""
+    order = rng.permutation(len(samples))
+    count = max(MIN_GOOD, len(samples) - round(holdout * len(samples)))
+    return [samples[i] for i in np.sort(order[:count])], [samples[i] for i in np.sort(order[count:])]
+
+
+def _golden(samples: Sequence[Sample], eye: Eye, rng: np.random.Generator) -> list[Image]:
+    """Three good pictures and a defect, so that a head that gives everything one score is found out."""
+    side_px = 2 * max(eye.spec.width, eye.spec.height)
+    images = [shrink(samples[i].image, side_px) for i in rng.permutation(len(samples))[:3]]
+    return [*images, add_defect(images[0], Kind.CUT_PASTE, 0.16, rng).image]
