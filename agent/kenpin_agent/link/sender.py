@@ -63,7 +63,7 @@ class Sender:
         self._session = session
         self._clock = clock
         self._topic_of = topic_of
-        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._under_way: dict[int, _UnderWay] = {}
         self._events = Redelivery()
         self._newest_picture: dict[Channel, int] = {}
@@ -84,8 +84,8 @@ class Sender:
 
     def stop(self, within_s: float) -> None:
         """Send what can be sent within that time, write the rest to the file, and end."""
-        self._stop_by_s = time.monotonic() + within_s
-        self._queue.put(None)
+        until_s = time.monotonic() + within_s
+        self._queue.put(partial(self._end, until_s))  # behind what was put before
         if self._thread.is_alive():
             self._thread.join(within_s + 1.0)
 
@@ -122,8 +122,13 @@ class Sender:
     # From here on, the sender's own thread.
 
     def _run(self) -> None:
-        while self._step():
-            pass
+        go_on = True
+        while go_on:
+            try:
+                go_on = self._step()
+            except Exception:
+                log.exception("the outbox's thread failed and goes on")
+                time.sleep(_LOOK_UP_S)  # not to fill the log
         self._outbox.close()
 
     def _step(self) -> bool:
@@ -131,8 +136,7 @@ class Sender:
         try:
             work = self._queue.get(timeout=self._wait_s())
             while True:
-                if work is not None:
-                    work()
+                work()
                 work = self._queue.get_nowait()
         except queue.Empty:
             pass
@@ -153,6 +157,9 @@ class Sender:
         now_s = self._clock.monotonic_s()
         dues = [self._outbox.due_s, self._events.due_s]
         return max(0.0, min([_LOOK_UP_S, *(due_s - now_s for due_s in dues if due_s is not None)]))
+
+    def _end(self, until_s: float) -> None:
+        self._stop_by_s = until_s
 
     def _lost(self) -> None:
         self._ready = False
