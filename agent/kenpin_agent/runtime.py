@@ -90,6 +90,8 @@ class Agent:
                 self._take_over()
                 if self._heat.tick():
                     self._tell_telemetry()
+                    # A second's roll-up must not wait for the next frame, which may never come.
+                    self._publish(self._reporter.flush(until_s=int(self._clock.wall_s())))
                 if self._release is None or not self._desk.current.inspection or self._grabber.ended:
                     self._clock.wait(stop, _LOOK_UP_S)
                     continue

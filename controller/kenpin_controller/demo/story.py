@@ -78,7 +78,7 @@ class Story:
             *("--data", str(self._folder / "site")),
             *("--port", str(self._page_port)),
         )
-        self._wait_for("the controller", self._healthy)
+        self._wait_for("the controller", self.healthy)
 
     def start_agents(self, stations: list[Station]) -> None:
         """Start one agent a station and wait until all are online."""
@@ -134,6 +134,20 @@ class Story:
                 f"({config.threshold:.3g}), in force after {1000 * took_s:.0f} ms"
             )
 
+    def command(self, device: str, verb: str) -> dict[str, Any]:
+        """Send a command and wait for its end; returns it as the controller tells it."""
+        sent = self._ask("POST", f"/api/v1/devices/{device}/commands/{verb}")
+        ended = self._ask(
+            "GET", f"/api/v1/devices/{device}/commands/{sent['id']}", params={"wait_s": SETTING_S}
+        )
+        return dict(ended)
+
+    def inspection(self, device: str, on: bool) -> None:
+        """Start or stop judging on a device, and wait until it has."""
+        rev = self._ask("PUT", f"/api/v1/devices/{device}/inspection", json={"on": on})["rev"]
+        if not self.observer.wait(device, lambda h: h.config is not None and h.config.rev >= rev, SETTING_S):
+            self._failed(f"inspection of {device}: no answer")
+
     def watch(self, seconds: float | None) -> None:
         """Let the lines run; None until interrupted. Raises if one of the programs ends by itself."""
         until_s = time.monotonic() + seconds if seconds is not None else float("inf")
@@ -141,15 +155,18 @@ class Story:
             self._programs.check()
             time.sleep(min(0.5, max(until_s - time.monotonic(), 0.0)))
 
-    def events(self) -> dict[str, set[str]]:
-        """The parts that each device's stored anomaly events are about."""
-        parts: dict[str, set[str]] = {station.device: set() for station in self.stations}
-        page: dict[str, Any] = {"limit": 500}
+    def events(self, device: str) -> list[dict[str, Any]]:
+        """All anomaly events of a device that the store has, newest first."""
+        events: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"device": device, "limit": 500}
         while found := self._ask("GET", "/api/v1/events", params=page):
-            for event in found:
-                parts.setdefault(event["device"], set()).add(event["part"])
+            events += found
             page |= {"before_s": found[-1]["time_s"], "before_id": found[-1]["id"]}
-        return parts
+        return events
+
+    def seconds(self, device: str) -> list[dict[str, Any]]:
+        """A device's camera-seconds of the last hour that the store has, oldest first."""
+        return list(self._ask("GET", f"/api/v1/devices/{device}/scores"))
 
     # Behind the scenes -----------------------------------------------------------------------------------
 
@@ -157,7 +174,8 @@ class Story:
         self.asked.append(what)
         self._tell(f"[red]failed:[/] {what}")
 
-    def _healthy(self) -> bool:
+    def healthy(self) -> bool:
+        """Whether the controller answers and has its broker."""
         try:
             health = self._rest.get("/healthz", timeout=1.0)
         except httpx.TransportError:

@@ -42,12 +42,13 @@ class Outcome:
 
 def outcome(story: Story, pictures: SplitPictures | None) -> Outcome:
     """Hold what was planted against what the store has."""
-    stored, results, failures = story.events(), [], list(story.asked)
+    results, failures = [], list(story.asked)
     for station in story.stations:
         heard = story.observer.devices.get(station.device, Heard())
         # The last parts' events may still be on their way: only streams that have passed count.
         streams = heard.board.streams()
-        seen = [stream for stream in streams if stored[station.device].intersection(stream)]
+        stored = {event["part"] for event in story.events(station.device)}
+        seen = [stream for stream in streams if stored.intersection(stream)]
         confusion = heard.board.confusion
         installed = heard.release.installed if heard.release else None
         results.append(

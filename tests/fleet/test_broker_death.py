@@ -1,0 +1,45 @@
+"""The broker is killed, and stays away, while anomalies happen."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from support import wait_until
+from support.fleet import Fleet, station
+
+AWAY_S = 30.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_every_anomaly_of_a_broker_outage_is_stored_exactly_once(fleet: Fleet) -> None:
+    devices = ["cam-1", "cam-2"]
+    fleet.story.start_agents([station(1, rate_hz=4), station(2, rate_hz=4)])
+    fleet.story.send(fleet.release("1"))
+    time.sleep(2)
+    fleet.broker.kill()
+    killed_s = time.time()
+    time.sleep(AWAY_S)
+    fleet.broker.start()
+    back_s = time.time()
+    wait_until(fleet.story.healthy, timeout_s=30, what="the controller's return to the broker")
+    for device in devices:
+        fleet.story.inspection(device, on=False)
+
+    def settled(device: str) -> bool:
+        """Both ways of counting, events and roll-ups, agree."""
+        judged = sum(second["anomalies"] for second in fleet.story.seconds(device))
+        print(device, judged, len(fleet.story.events(device)))
+        return judged == len(fleet.story.events(device)) > 0
+
+    for device in devices:
+        wait_until(lambda d=device: settled(d), timeout_s=20, what=f"the last event of {device}")
+        events = fleet.story.events(device)
+        numbers = sorted(event["frame"] for event in events)
+        assert len(set(numbers)) == len(events), "an event was stored twice"
+        print(numbers, [n for n in range(numbers[0], numbers[-1]) if n not in numbers])
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), "an event is missing"
+        during = [event for event in events if killed_s + 1 < event["time_s"] < back_s - 1]
+        assert len(during) > AWAY_S * 4 * 0.8

@@ -1,0 +1,64 @@
+"""What a running fleet says is what the generated document describes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import jsonschema
+import pytest
+
+from kenpin_wire.asyncapi import schema_for
+from kenpin_wire.contract import CONTRACT, MAX_JPEG_BYTES
+from kenpin_wire.topics import Channel, TopicTree
+from support import require
+from support.fleet import Fleet, station
+
+# What a day without trouble does not bring: a reply needs a command, a log line something to warn of.
+_NEEDS_AN_OCCASION = {Channel.LOG}
+
+
+@pytest.mark.slow
+def test_every_message_of_a_running_fleet_keeps_the_published_contract(
+    fleet: Fleet,
+) -> None:
+    listener = subprocess.Popen(
+        [
+            require("mosquitto_sub"),
+            "-p",
+            str(fleet.broker.port),
+            "-V",
+            "5",
+            "-t",
+            "kenpin/v1/#",
+            "-F",
+            "%t %x",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        fleet.story.start_agents([station(1)])
+        fleet.story.send(fleet.release("1"))
+        fleet.story.move_threshold("cam-1", 0.05)
+        fleet.story.command("cam-1", "ping")
+        time.sleep(2.5)  # two roll-ups, and the controller's acknowledgements
+    finally:
+        listener.terminate()
+    assert listener.stdout is not None
+    tree, seen = TopicTree(), set()
+    for line in listener.stdout.read().splitlines():
+        text, _, payload_hex = line.partition(" ")
+        channel, payload = tree.parse(text).channel, bytes.fromhex(payload_hex)
+        seen.add(channel)
+        spec = CONTRACT[channel]
+        assert len(payload) <= spec.max_bytes
+        if spec.model is not None:
+            jsonschema.validate(
+                json.loads(payload), schema_for(channel), format_checker=jsonschema.FormatChecker()
+            )
+        elif channel is not Channel.SET_BLOB:
+            assert payload.startswith(b"\xff\xd8")
+            assert len(payload) <= MAX_JPEG_BYTES
+    assert seen == set(Channel) - _NEEDS_AN_OCCASION
