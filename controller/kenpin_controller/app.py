@@ -32,7 +32,8 @@ def build_app(controller: Controller, *, token: str | None = None, with_pages: b
         finally:
             await run_in_threadpool(controller.stop)
 
-    app = FastAPI(title="Kenpin", version=version("kenpin"), lifespan=lifespan)
+    # FastAPI's documentation pages load their scripts from elsewhere, and a site may have no way there.
+    app = FastAPI(title="Kenpin", version=version("kenpin"), lifespan=lifespan, docs_url=None, redoc_url=None)
     install(app)
     app.include_router(build_router(controller.site, controller.fleet))
 

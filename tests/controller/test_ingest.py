@@ -48,9 +48,10 @@ class FakeSession:
         self.connected, self.in_flight = True, 0
         self.acknowledged, self.published = [], []
         self.on_message = None
+        self.subscriptions = 0
 
     def subscribe(self, filters, qos=1):
-        pass
+        self.subscriptions += 1
 
     def acknowledge(self, delivery):
         self.acknowledged.append(delivery.mid)
@@ -208,7 +209,7 @@ def test_a_controller_killed_with_9_in_the_middle_loses_no_event_and_doubles_non
 ):
     agent = new_agent()
     said = 0
-    for _ in range(3):
+    for _ in range(2):
         command = [sys.executable, "-c", CONTROLLER, str(broker.port), str(tmp_path / "data")]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "up\n"
@@ -225,6 +226,28 @@ def test_a_controller_killed_with_9_in_the_middle_loses_no_event_and_doubles_non
         assert set(agent.acked()) <= stored
         controller.start()
         wait_until(lambda: len(controller.site.events(limit=1_000)) == said, what="the rest")
+    finally:
+        controller.stop()
+
+
+def test_old_pictures_go_by_themselves(broker, tmp_path, make, new_agent, monkeypatch):
+    monkeypatch.setattr("kenpin_controller.controller.HOUSEKEEPING_S", 0.05)
+    settings = Settings(broker=BrokerSettings(port=broker.port), data=tmp_path / "data", picture_bytes=20_000)
+    controller = Controller(settings)
+    controller.start()
+    try:
+        controller.session.wait_connected(5)
+        agent, pictures = new_agent(), [make.jpeg(i) for i in range(10)]
+        for i, picture in enumerate(pictures):
+            agent.say(Channel.EVENT_ANOMALY, an_event(f"e{i}", picture_sha256=make.sha256(picture)))
+            agent.say(Channel.PICTURE, picture)
+        wait_until(lambda: len(agent.acked()) == 10, what="the confirmations")
+        kept = controller.store.readings.picture
+        wait_until(
+            lambda: kept(make.sha256(pictures[9])) and sum(bool(kept(make.sha256(p))) for p in pictures) < 10,
+            what="the pruning",
+        )
+        assert len(controller.site.events()) == 10
     finally:
         controller.stop()
 
