@@ -98,7 +98,7 @@ class CameraPage:
                     self._build_log()
 
     def _build_scores(self) -> None:
-        with div("k-panel", "scores"):
+        with div("k-panel is-scores", "scores"):
             with div("k-panel-head"):
                 with div("k-score"):
                     self._score = text("–", "k-score-now", "score")
@@ -112,7 +112,7 @@ class CameraPage:
             chart(self._name, "live", "Scores of the last two minutes against the threshold", "live-chart")
 
     def _build_heat(self) -> None:
-        with div("k-panel", "heat"):
+        with div("k-panel is-heat", "heat"):
             text("Heat and rate", "k-h2")
             with div("k-numbers"):
                 self._temperature = Fact("Temperature", "temperature")
@@ -125,7 +125,7 @@ class CameraPage:
             chart(f"{self._name}/heat", "heat", "Temperature of the last half hour", "heat-chart")
 
     def _build_log(self) -> None:
-        self._log_panel = div("k-panel", "log")
+        self._log_panel = div("k-panel is-log", "log")
         with self._log_panel:
             text("Warnings from the device", "k-h2")
             self._log_lines = div("k-log")

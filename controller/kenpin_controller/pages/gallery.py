@@ -10,7 +10,7 @@ from kenpin_controller.pages.parts import Shots, attempt, div, mark, text
 from kenpin_controller.views import Anomaly, DeviceView
 from kenpin_controller.why import score_text
 
-_AT_FIRST = 12
+_AT_FIRST = 9
 
 
 class Gallery:
@@ -23,7 +23,7 @@ class Gallery:
         self._limit = _AT_FIRST
         self._captions: dict[str, ui.label] = {}
         self._now_s = 0.0
-        with div("k-panel", "anomalies"):
+        with div("k-panel is-anomalies", "anomalies"):
             with div("k-panel-head"):
                 text("Last anomalies", "k-h2")
                 text("Click one to enlarge it", "k-quiet")
@@ -78,8 +78,10 @@ class Gallery:
             button.props["type"] = "button"
             Shots().show(anomaly.picture_sha256, anomaly.heatmap_sha256, nothing="No picture")
             with div("k-caption"):
+                text(f"score {score_text(anomaly.score, anomaly.threshold)}")
                 self._captions[anomaly.id] = text("")
-                text(words.anomaly_text(anomaly))
+            if anomaly.part:
+                text(f"part {anomaly.part}", "k-part")
         button.on("click", lambda: self._enlarge(anomaly))
         return button
 

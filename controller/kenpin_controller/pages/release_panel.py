@@ -35,7 +35,7 @@ class ReleasePanel:
         self._name, self._operations, self._fleet = name, operations, fleet
         self._line = ""
         self._releases: dict[str, ReleaseRecord] = {}
-        with div("k-panel", "release-panel"):
+        with div("k-panel is-release", "release-panel"):
             with div("k-panel-head"):
                 text("Release", "k-h2")
                 self._installed = text("", "k-quiet", "release-installed")

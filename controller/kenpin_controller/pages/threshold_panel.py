@@ -22,8 +22,8 @@ class ThresholdPanel:
         self._asked: tuple[int, str] | None = None  # the revision that shall come back, and what was asked
         self._touched = False  # a person moved it: it no longer follows the device
         self._following = False  # we move it ourselves
-        self._range = (0.0, 0.0)
-        with div("k-panel", "threshold-panel"):
+        self._range = (math.inf, -math.inf)
+        with div("k-panel is-threshold", "threshold-panel"):
             with div("k-panel-head"):
                 text("Threshold", "k-h2")
                 self._now = text("", "k-quiet", "threshold-now")
@@ -69,12 +69,14 @@ class ThresholdPanel:
         self._show_answer(device, now_s)
 
     def _follow(self, threshold: float) -> None:
-        shown = float(f"{threshold:.6g}")  # a float32 on the wire has digits that nobody set
+        shown = float(f"{threshold:.4g}")  # more digits than a person can mean
         step = 10.0 ** (math.floor(math.log10(abs(threshold) or 1.0)) - 2)
-        top = max([2.0 * threshold, *(p.score for p in self._device.scores)] if self._device else [1.0])
+        scores = [point.score for point in self._device.scores] if self._device is not None else []
+        lowest, highest = min([0.8 * threshold, *scores]), max([1.2 * threshold, *scores])
         low, high = self._range
-        if not low <= threshold <= high * 0.9 or top > high:
-            self._range = (min(0.0, threshold), math.ceil(1.25 * top / step) * step)
+        if lowest < low or highest > high:
+            room = 0.1 * (highest - lowest)
+            self._range = (_whole(lowest - room, step), _whole(highest + room, step))
             self._slider.props.update({"min": self._range[0], "max": self._range[1], "step": step})
             self._value.props["step"] = step
         if self._value.value != shown:
@@ -158,3 +160,8 @@ def replay_text(device: DeviceView, threshold: float) -> str:
     over = sum(point.score > threshold for point in device.scores)
     anomalies, pictures = words.count(over, "anomaly", "anomalies"), words.count(n, "picture")
     return f"Over the last two minutes: {anomalies} of {pictures}."
+
+
+def _whole(value: float, step: float) -> float:
+    """The nearest number of steps, as a number that prints well."""
+    return float(f"{round(value / step) * step:.6g}")

@@ -45,18 +45,25 @@
     });
   }
 
-  function scale(kind, s, points) {
-    if (kind === "heat") {
-      const values = points.map((p) => p[1]);
-      return { lo: Math.min(30, ...values) - 2, hi: Math.max(88, ...values) };
-    }
-    // The threshold stands at the same height on every chart, so that all cameras read alike.
-    const top = points.reduce((m, p) => Math.max(m, p[1]), 0);
-    const lo = Math.min(0, points.reduce((m, p) => Math.min(m, p[1]), 0));
-    if (s.limit == null || s.limit <= 0) return { lo, hi: top * 1.15 || 1 };
-    const usual = 1.6 * s.limit;
-    if (kind === "spark") return { lo, hi: usual };
-    return { lo, hi: Math.max(usual, Math.min(top * 1.08, 4 * s.limit), 1.1 * (s.proposed || 0)) };
+  // Returns the function from a value to its height in pixels.
+  function scale(kind, s, points, plot) {
+    const values = points.map((p) => p[1]).sort((a, b) => a - b);
+    const low = values.length ? values[Math.floor(values.length * 0.02)] : 0;
+    const top = values.length ? values[values.length - 1] : 1;
+    const linear = (lo, hi) => (v) => plot.y + (1 - (Math.min(Math.max(v, lo), hi) - lo) / (hi - lo)) * plot.h;
+    if (kind === "heat") return linear(Math.min(30, low) - 2, Math.max(88, top));
+    if (s.limit == null) return linear(low - ((top - low) * 0.15 || 0.5), top + ((top - low) * 0.15 || 0.5));
+    // Heads differ in where good parts score: near 0, or all within a few percent of the threshold. So the
+    // threshold always stands at the same height and the lowest good scores near the foot. Above it the scale
+    // closes up towards the top: the faintest anomaly is seen, and the worst still fits.
+    const measured = low < s.limit ? s.limit - low : Math.abs(s.limit) || 1;
+    s.below = s.below ? s.below + 0.1 * (measured - s.below) : measured; // eased, so that the axis is calm
+    const over = plot.h * 0.45;
+    const limitY = plot.y + over;
+    return (v) =>
+      v > s.limit
+        ? limitY - over * (1 - 1 / (1 + (v - s.limit) / s.below))
+        : limitY + Math.min(1, (s.limit - v) / (1.3 * s.below)) * (plot.h - over);
   }
 
   function draw(canvas, s) {
@@ -76,11 +83,10 @@
     const span = WINDOW_S[kind];
     const from = s.now_s - span;
     const points = s.points.filter((p) => p[0] >= from);
-    const { lo, hi } = scale(kind, s, points);
     const foot = kind === "spark" ? 0 : 20;
     const plot = { x: 0, y: 2, w: width - (kind === "spark" ? 5 : 8), h: height - foot - 4 };
     const x = (t) => plot.x + ((t - from) / span) * plot.w;
-    const y = (v) => plot.y + (1 - (Math.min(v, hi) - lo) / (hi - lo)) * plot.h;
+    const y = scale(kind, s, points, plot);
     const limitY = s.limit == null ? null : y(s.limit);
 
     g.font = "500 12px Roboto, system-ui, sans-serif";
@@ -91,6 +97,7 @@
       g.fillRect(plot.x, plot.y, width, limitY - plot.y);
     }
     if (foot) timeAxis(g, span, x, s.now_s, plot, height);
+    if (kind === "live" && limitY !== null) levels(g, s, y, width);
     const band = (top, bottom, color) => {
       g.save();
       g.beginPath();
@@ -167,6 +174,23 @@
     g.fillStyle = color || style("--ink-2");
     g.textBaseline = "middle";
     g.fillText(words, left + 5, y + above + 9);
+  }
+
+  // The scale above the threshold is not even, so it says where it is.
+  function levels(g, s, y, width) {
+    g.fillStyle = style("--ink-3");
+    g.strokeStyle = style("--rule");
+    g.textBaseline = "middle";
+    for (const times of [1, 4]) {
+      const v = Number((s.limit + times * s.below).toPrecision(2));
+      const words = text(v);
+      const w = g.measureText(words).width;
+      g.beginPath();
+      g.moveTo(0, y(v));
+      g.lineTo(width - w - 12, y(v));
+      g.stroke();
+      g.fillText(words, width - w - 6, y(v));
+    }
   }
 
   const unit = (kind, v) => (kind === "heat" ? `${v.toFixed(0)} °C` : text(v));
