@@ -69,7 +69,7 @@ def _serve_files(app: FastAPI, operations: Operations, fleet: Fleet) -> None:
         for _ in range(round(_PICTURE_WAIT_S / _PICTURE_LOOK_S)):
             data = fleet.jpeg(sha256) or await run_in_threadpool(operations.picture, sha256)
             if data is not None:
-                cache = {"Cache-Control": "public, max-age=31536000, immutable"}
+                cache = {"Cache-Control": "private, max-age=31536000, immutable"}
                 return Response(data, media_type="image/jpeg", headers=cache)
             await asyncio.sleep(_PICTURE_LOOK_S)
         return Response("no such picture is kept", status_code=404, media_type="text/plain")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from nicegui import events, ui
 
 from kenpin_controller.fleet import Fleet
-from kenpin_controller.operations import Operations, ReleaseRecord
+from kenpin_controller.operations import MAX_RELEASE_BYTES, Operations, ReleaseRecord
 from kenpin_controller.pages import words
 from kenpin_controller.pages.parts import WHO, Note, attempt, div, mark, text
 from kenpin_controller.views import DeviceView
 from kenpin_wire.messages import Phase
 
 _RELEASES_EVERY_S = 5.0
-_MAX_UPLOAD_BYTES = 200_000_000
 _MOVING = {
     Phase.DOWNLOADING,
     Phase.VERIFYING,
@@ -62,7 +61,7 @@ class ReleasePanel:
                 self._push.props("flat no-caps").classes("k-button is-main")
                 upload = ui.upload(
                     auto_upload=True,
-                    max_file_size=_MAX_UPLOAD_BYTES,
+                    max_file_size=MAX_RELEASE_BYTES,
                     on_upload=self._uploaded,
                     on_rejected=lambda: ui.notify("That file is too large to be a release.", type="negative"),
                 ).classes("k-hidden-upload")
