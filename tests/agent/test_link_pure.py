@@ -13,7 +13,7 @@ from kenpin_agent.link.log_handler import LinkLogHandler
 from kenpin_agent.link.outgoing import Writer
 from kenpin_agent.link.publications import GAVE_UP, MAX_TRIES, Delivery, InFlight, Publication, Receipt
 from kenpin_agent.link.quota import Quota
-from kenpin_agent.link.redelivery import LAST_DELAY_S, ROUND_ROWS, Redelivery
+from kenpin_agent.link.redelivery import LAST_DELAY_S, PATIENCE_S, ROUND_ROWS, Redelivery
 from kenpin_agent.link.settings import BrokerSettings
 from kenpin_agent.seams import Outgoing
 from kenpin_agent.testing import FakeClock
@@ -84,6 +84,16 @@ def test_an_acknowledgement_brings_the_next_round_near():
     rounds(redelivery, [1, 2], 2000.0)
     redelivery.acknowledged(2000.0)
     assert redelivery.due_s == 2005.0
+
+
+def test_while_acknowledgements_come_a_round_is_put_off_but_not_for_ever():
+    redelivery = Redelivery()
+    redelivery.sent(1, 0.0)
+    for second in range(1, 200):
+        redelivery.acknowledged(float(second))
+        if 1 in redelivery.span(float(second)):
+            break
+    assert second == PATIENCE_S
 
 
 def test_a_round_is_bounded():

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 FIRST_DELAY_S = 5.0
 LAST_DELAY_S = 600.0
+PATIENCE_S = 60.0
+"""A round is put off no longer than this."""
 ROUND_ROWS = 500
 """As many as one EventAck can name: more un-acknowledged ones at once would help nobody."""
 
@@ -16,7 +18,9 @@ class Redelivery:
     """Rounds over the oldest un-acknowledged events, ever further apart until an acknowledgement comes.
 
     An event is in a round only if it had been sent when the wait for that round began, so that an
-    acknowledgement has had that long to come.
+    acknowledgement has had that long to come. While acknowledgements come, what is missing is probably on its
+    way too, and the round is put off; else a slow broker would get the more to do the slower it is (measured:
+    copies took the place of everything else).
 
     Attributes:
         sent_up_to: The highest id that was sent at all; what is above it is new.
@@ -26,6 +30,7 @@ class Redelivery:
         self.sent_up_to = 0
         self._delay_s = FIRST_DELAY_S
         self._next_s: float | None = None
+        self._waits_since_s = 0.0
         self._known = 0  # the highest id sent when the present wait began
         self._span = range(0)
         self._rows_left = 0
@@ -46,15 +51,16 @@ class Redelivery:
             self._rows_left -= 1
 
     def acknowledged(self, now_s: float) -> None:
-        """A controller is there: the next round is near again."""
-        if self._delay_s > FIRST_DELAY_S:
-            self._delay_s = FIRST_DELAY_S
-            self._wait(now_s)
+        """A controller is there: the next round is near, but not yet."""
+        self._delay_s = FIRST_DELAY_S
+        if self._next_s is not None:
+            soon_s = now_s + FIRST_DELAY_S
+            self._next_s = min(soon_s, max(self._next_s, self._waits_since_s + PATIENCE_S))
 
     def reconnected(self, now_s: float) -> None:
         """The broker may have lost what it took: begin a round at once."""
         self._delay_s = FIRST_DELAY_S
-        self._known = self.sent_up_to
+        self._wait(now_s)
         self._next_s = now_s
 
     def span(self, now_s: float) -> range:
@@ -74,5 +80,6 @@ class Redelivery:
             self._delay_s = FIRST_DELAY_S
 
     def _wait(self, now_s: float) -> None:
+        self._waits_since_s = now_s
         self._next_s = now_s + self._delay_s
         self._known = self.sent_up_to

@@ -33,6 +33,7 @@ _LANE_WINDOW = {
     Lane.PICTURE: 2,  # 200 KB at most in front of a live score
     Lane.BULK: 10,
 }
+_COPIES_WINDOW = 4  # events that are sent again are in nobody's way
 QUEUE_LIMIT = 2000
 PAUSE_S = 5.0
 """After the broker took a row badly, for a reason that may pass."""
@@ -47,6 +48,7 @@ class _UnderWay:
     row_id: int
     lane: Lane
     channel: Channel
+    copy: bool
 
 
 class Sender:
@@ -189,40 +191,34 @@ class Sender:
 
     def _fill(self, now_s: float) -> None:
         """Send until the window is full or nothing waits."""
-        self._send_events(now_s)
-        self._send(Lane.REPLY)
-        self._send(Lane.PICTURE)
-        self._send(Lane.BULK)
+        for row in self._candidates(Lane.EVENT, self._room(Lane.EVENT), after=self._events.sent_up_to):
+            if self._give(row):
+                self._events.sent(row.id, now_s)
+        for lane in (Lane.REPLY, Lane.PICTURE, Lane.BULK):
+            for row in self._candidates(lane, self._room(lane)):
+                self._give(row)
+        self._send_copies(now_s)
 
-    def _send_events(self, now_s: float) -> None:
-        events = self._events
-        for row in self._candidates(Lane.EVENT, after=events.sent_up_to):
-            if not self._give(row):
-                return
-            events.sent(row.id, now_s)
-        again = events.span(now_s)
-        if not again or not self._room(Lane.EVENT):
+    def _send_copies(self, now_s: float) -> None:
+        """Events that the broker has taken, but that no controller has acknowledged in time."""
+        span = self._events.span(now_s)
+        copies = sum(item.copy for item in self._under_way.values())
+        room = min(self._room(Lane.EVENT), _COPIES_WINDOW - copies)
+        if not span or room <= 0:
             return
-        rows = self._candidates(Lane.EVENT, after=again.start - 1, up_to=again.stop - 1)
+        rows = self._candidates(Lane.EVENT, room, after=span.start - 1, up_to=span.stop - 1)
         for row in rows:
-            if not self._give(row):
-                return
-            events.sent(row.id, now_s)
+            if self._give(row, copy=True):
+                self._events.sent(row.id, now_s)
         if not rows:
-            events.round_over(anything_waits=bool(self._outbox.waiting(Lane.EVENT, 1)))
+            self._events.round_over(anything_waits=bool(self._outbox.waiting(Lane.EVENT, 1)))
 
-    def _send(self, lane: Lane) -> None:
-        for row in self._candidates(lane):
-            if not self._give(row):
-                return
-
-    def _candidates(self, lane: Lane, *, after: int = 0, up_to: int | None = None) -> list[Row]:
-        room = self._room(lane)
-        if room == 0:
+    def _candidates(self, lane: Lane, limit: int, *, after: int = 0, up_to: int | None = None) -> list[Row]:
+        if limit == 0:
             return []
         return self._outbox.waiting(
             lane,
-            room,
+            limit,
             after=after,
             up_to=up_to,
             newest_first=lane is Lane.PICTURE,
@@ -233,8 +229,8 @@ class Sender:
         in_lane = sum(item.lane is lane for item in self._under_way.values())
         return max(0, min(WINDOW - len(self._under_way), _LANE_WINDOW[lane] - in_lane))
 
-    def _give(self, row: Row) -> bool:
-        """Hand a row to the session; False if there is no connection any more."""
+    def _give(self, row: Row, *, copy: bool = False) -> bool:
+        """Hand a row to the session; False if it did not take it."""
         spec = CONTRACT[row.channel]
         left_s = max(1, int(row.expires_s - self._clock.wall_s()))
         publication = Publication(
@@ -250,10 +246,10 @@ class Sender:
         except LinkError as error:
             self._outbox.remove([row.id])
             self._complain(str(error))
-            return True
+            return False
         if token is None:
             return False
-        self._under_way[token] = _UnderWay(row.id, row.lane, row.channel)
+        self._under_way[token] = _UnderWay(row.id, row.lane, row.channel, copy)
         return True
 
     def _is_newest(self, row: Row) -> bool:
