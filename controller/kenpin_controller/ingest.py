@@ -120,7 +120,10 @@ class Ingest:
         if isinstance(message, Reply):
             self._on_reply(topic.address, message)
             return None
-        self._fleet.apply(topic, message, received_s)
+        try:
+            self._fleet.apply(topic, message, received_s)
+        except Exception as error:  # noqa: BLE001  what the live picture trips over is stored all the same
+            self._seldom.warn("not shown live", f"{topic.address.device}, {topic.channel}: {error!r}")
         if topic.channel in STATE_CHANNELS:
             self._note_state(topic, received_s)
         write = to_write(topic, message, received_s)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from kenpin_agent.release import unpack_release
 from kenpin_controller.commands import CommandRecord, Commands
@@ -32,6 +33,7 @@ from kenpin_controller.operations import (
 )
 from kenpin_controller.publisher import Publisher
 from kenpin_controller.store import Store
+from kenpin_controller.store.database import store_error
 from kenpin_controller.store.intents import Deed, Desire, Target
 from kenpin_controller.store.writes import Seen
 from kenpin_wire.contract import encode
@@ -217,9 +219,12 @@ class Site:
 
     def publish_desired(self) -> None:
         """Put all desired state on the broker again; to be called at each connection."""
-        with self._desiring:
-            for desire in self._store.intents.desired():
-                self._publish(desire)
+        try:
+            with self._desiring:
+                for desire in self._store.intents.desired():
+                    self._publish(desire)
+        except SQLAlchemyError as error:
+            log.error("devices may miss their settings until the next connection: %s", store_error(error))
 
     def _change_config(
         self, seen: Seen, fields: dict[str, Any], action: str, detail: dict[str, Any], who: str

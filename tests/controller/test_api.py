@@ -8,6 +8,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from kenpin_controller.api.guard import MAX_BODY_BYTES
 from kenpin_controller.app import build_app
@@ -255,6 +256,15 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read_whole(api, agent)
     except httpx.WriteError:  # the door was shut while we still talked
         status = 413
     assert status == 413
+
+
+def test_a_store_that_does_not_answer_is_told_in_words(api, controller):
+    with controller.store.engine.begin() as connection:
+        connection.execute(text("alter table events rename to elsewhere"))
+    answer = api.get("/events")
+    assert answer.status_code == 503
+    assert "no such table" in answer.json()["error"]
+    assert "SELECT" not in answer.text
 
 
 def test_another_site_s_page_may_not_ask(server, agent):

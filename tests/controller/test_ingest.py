@@ -314,6 +314,7 @@ def test_no_payload_on_any_topic_stops_ingest(patient_desk, channel, payload, qo
         f"kenpin/v1/tokyo/line-a/cam-9/{channel.value}{argument}", payload, qos=qos, retain=retain
     )
     assert patient_desk.ingest.counts["dropped: unexpected"] == 0
+    assert patient_desk.ingest.counts["not shown live"] == 0
 
 
 @settings(max_examples=100, deadline=None)
@@ -329,6 +330,16 @@ def test_after_all_that_it_still_stores_and_has_acknowledged_all_else(patient_de
     desk.say(Channel.EVENT_ANOMALY, an_event("the-last"))
     wait_until(lambda: "the-last" in desk.acks(), what="the confirmation")
     assert desk.store.readings.event("the-last") is not None
+
+
+def test_what_the_live_picture_trips_over_is_stored_all_the_same(desk, monkeypatch):
+    def trip(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(desk.fleet, "apply", trip)
+    desk.say(Channel.EVENT_ANOMALY, an_event("e1"))
+    wait_until(lambda: "e1" in desk.acks(), what="the confirmation")
+    assert desk.store.readings.event("e1") is not None
 
 
 def test_garbage_over_a_real_broker_leaves_it_alive(controller, new_agent):

@@ -1,9 +1,12 @@
 """What a person asks for is checked, stored, written down, and only then published."""
 
+import errno
+import os
+
 import pytest
 from sqlalchemy import text
 
-from kenpin_controller.errors import ConflictError, NotFoundError, TooLargeError
+from kenpin_controller.errors import ConflictError, NotFoundError, StoreError, TooLargeError
 from kenpin_controller.site import MAX_RELEASE_BYTES
 from kenpin_wire.errors import ConfigError, LinkError, ReleaseError
 from kenpin_wire.messages import ReleaseName, Reply, ReportedConfig, ReportedRelease, Threshold
@@ -92,6 +95,19 @@ def test_a_bad_release_is_refused_and_the_list_is_as_it_was(site, make, controll
         assert "/" not in str(refused.value)
     assert site.releases() == [kept]
     assert sorted(path.name for path in folder.iterdir()) == files
+
+
+def test_a_release_that_the_disk_cannot_take_leaves_the_list_as_it_was(site, make, monkeypatch):
+    def no_space(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept = site.add_release(make.release(), who="ana")
+    with monkeypatch.context() as full:
+        full.setattr("kenpin_controller.store.releases.write_atomically", no_space)
+        with pytest.raises(StoreError, match="No space left"):
+            site.add_release(make.release(version="2"), who="ana")
+    assert site.releases() == [kept]
+    assert len([site.add_release(make.release(version="2"), who="ana"), *site.releases()]) == 3
 
 
 def test_a_tampered_release_and_one_too_large_are_refused(site, make):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from kenpin_controller.api.models import Problem
 from kenpin_controller.errors import ConflictError, NotFoundError, StoreError, TooLargeError
+from kenpin_controller.store.database import store_error
 from kenpin_wire.errors import KenpinError, LinkError
 
 _STATUS: Mapping[type[KenpinError], int] = {
@@ -21,8 +22,6 @@ _STATUS: Mapping[type[KenpinError], int] = {
     LinkError: 503,
     StoreError: 503,
 }
-
-log = logging.getLogger(__name__)
 
 
 def problem(status: int, error: str, *, where: str = "", remedy: str = "") -> JSONResponse:
@@ -38,6 +37,10 @@ def install(app: FastAPI) -> None:
     def _kenpin(_request: Request, error: KenpinError) -> JSONResponse:
         status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 422)
         return problem(status, error.what, where=error.where, remedy=error.remedy)
+
+    @app.exception_handler(SQLAlchemyError)
+    def _store(request: Request, error: SQLAlchemyError) -> JSONResponse:
+        return _kenpin(request, store_error(error))
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

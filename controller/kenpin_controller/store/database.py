@@ -83,7 +83,11 @@ def store_error(error: SQLAlchemyError) -> StoreError:
         return StoreError(
             "the disk is full", where="store", remedy="Free some space; nothing stored is lost."
         )
-    return StoreError(f"the database cannot be written ({said})", where="store")
+    return StoreError(
+        f"the database does not answer ({said})",
+        where="store",
+        remedy="Look at the disk, and at who else has the database open.",
+    )
 
 
 def _first_line(error: SQLAlchemyError) -> str:
