@@ -1,7 +1,9 @@
 """The MQTT session over real brokers: it comes back, says what is wrong once, and ends in time."""
 
 import logging
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -296,3 +298,22 @@ def test_a_round_trip_takes_about_a_millisecond(broker, open_session):
         assert came.wait(2)
         times_s.append(time.perf_counter() - began_s)
     assert sorted(times_s)[50] < 0.02  # 0.4 ms on a quiet machine; 40 ms and more without TCP_NODELAY
+
+
+def test_it_speaks_tls_and_says_what_is_wrong_with_a_certificate(start_mosquitto, tmp_path, caplog):
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    files = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-days", "1", *files, *subject], check=True, capture_output=True
+    )
+    broker = start_mosquitto(extra=f"certfile {cert}\nkeyfile {key}\ncafile {cert}")
+    trusted = BrokerSettings(port=broker.port, tls=TlsSettings(ca_file=cert))
+    assert check_broker(trusted, 5) == "5"
+    with pytest.raises(LinkError, match="certificate is not trusted") as refusal:
+        check_broker(BrokerSettings(port=broker.port, tls=TlsSettings()), 5)
+    assert "ca_file" in refusal.value.remedy
+    with pytest.raises(LinkError):
+        check_broker(BrokerSettings(port=broker.port), 5)
