@@ -13,7 +13,7 @@ from enum import StrEnum
 from kenpin_controller.views import DeviceView
 from kenpin_wire.messages import CameraState, Phase, Presence, Verdict
 
-ANOMALY_SHOWN_S = 8.0
+ANOMALY_SHOWN_S = 5.0
 """An anomaly stays in sight this long, so that a person who looks up still sees it."""
 ANOMALY = "Anomaly"
 """The word of the one trouble that is the part's, not the device's."""
