@@ -68,8 +68,8 @@ class Redelivery:
         if self._next_s is not None and now_s >= self._next_s:
             self._span = range(1, self._known + 1)
             self._rows_left = ROUND_ROWS
-            self._delay_s = min(self._delay_s * 2, LAST_DELAY_S)
             self._wait(now_s)
+            self._delay_s = min(self._delay_s * 2, LAST_DELAY_S)
         return self._span if self._rows_left > 0 else range(0)
 
     def round_over(self, *, anything_waits: bool) -> None:
