@@ -185,6 +185,8 @@ class Deployer:
             self._slots.store(self._state)
         if isinstance(event, TrialPassed):
             self._committed, self._candidate = self._candidate, None
+        if isinstance(event, Restarted):
+            self.report()
         if self._state.phase is not before.phase or self._state.order != before.order:
             log.info(
                 "deployment of %s: %s%s",

@@ -37,6 +37,8 @@ class Heard:
     config: ReportedConfig | None = None
     release: ReportedRelease | None = None
     last_verdict_s: float | None = None
+    first_release_of_boot: ReportedRelease | None = None
+    """What the device said it runs when it last started."""
 
 
 class Observer:
@@ -81,6 +83,8 @@ class Observer:
                 case ReportedConfig():
                     heard.config = message
                 case ReportedRelease():
+                    if heard.release is None or heard.release.boot != message.boot:
+                        heard.first_release_of_boot = message
                     heard.release = message
             self._changed.notify_all()
 

@@ -92,13 +92,19 @@ class Story:
             if self.observer.wait(station.device, lambda heard: heard.online, START_S) is None:
                 self._programs.check()
                 raise KenpinError(f"it did not come online within {START_S:g} s", where=station.device)
+            self.wait_known(station.device)
+
+    def wait_known(self, device: str) -> None:
+        """Wait until the controller has heard of a device."""
+        self._wait_for(
+            device, lambda: any(known["id"] == device for known in self._ask("GET", "/api/v1/devices"))
+        )
 
     def send(self, taught: Taught) -> None:
         """Upload a release, roll it out to the lines that make its product, and wait until all run it."""
-        added = self._ask("POST", "/api/v1/releases", content=taught.file.read_bytes())
-        release = {"name": added["name"], "version": added["version"]}
+        added = self.upload(taught.file)
         devices = [s.device for s in self.stations if s.product == taught.product]
-        self._ask("POST", "/api/v1/rollouts", json={"release": release, "devices": devices})
+        self.roll_out(added["name"], added["version"], devices)
         began_s = time.monotonic()
         for device in devices:
             ended = self.observer.wait(
@@ -113,9 +119,18 @@ class Story:
             said = self.observer.devices[device].release
             if ended is None or said is None or said.phase != Phase.COMMITTED:
                 reason = said.reason if said and said.reason else "it is still under way"
-                self._failed(f"release {release['name']}-{release['version']} on {device}: {reason}")
-        label = f"{release['name']} {release['version']}"
+                self._failed(f"release {added['name']}-{added['version']} on {device}: {reason}")
+        label = f"{added['name']} {added['version']}"
         self._tell(f"{label} runs on {', '.join(devices)} after {time.monotonic() - began_s:.1f} s")
+
+    def upload(self, file: Path) -> dict[str, Any]:
+        """Give a release to the controller; returns it as the controller tells it."""
+        return dict(self._ask("POST", "/api/v1/releases", content=file.read_bytes()))
+
+    def roll_out(self, name: str, version: str, devices: list[str]) -> None:
+        """Have devices fetch a release; does not wait for them."""
+        body = {"release": {"name": name, "version": version}, "devices": devices}
+        self._ask("POST", "/api/v1/rollouts", json=body)
 
     def move_threshold(self, device: str, false_rejects: float) -> None:
         """Set a camera's threshold as a false-reject rate and wait until it is in force."""

@@ -80,16 +80,22 @@ def outcome(story: Story, pictures: SplitPictures | None) -> Outcome:
 def show(console: Console, result: Outcome, pictures: SplitPictures | None) -> None:
     """Print the summary."""
     console.rule("[bold]what came of it")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("camera", "line", "release"):
-        table.add_column(heading)
-    for heading in ("verdicts", "streams seen", "bad rejected", "good rejected", "longest gap", "hottest"):
-        table.add_column(heading, justify="right")
+    table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
+    for heading in ("camera", "release"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (
+        "verdicts",
+        "streams\nseen",
+        "bad\nrejected",
+        "good\nrejected",
+        "longest\ngap",
+        "hottest",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
     for device in result.devices:
         c = device.confusion
         table.add_row(
-            device.device,
-            device.line,
+            f"{device.line}/{device.device}",
             device.release,
             str(device.judged),
             f"{device.seen} of {device.planted}",
