@@ -174,8 +174,8 @@ _CANDIDATES = 8192  # patches that the coreset is chosen from: 0.7 s
 def _half(values: npt.NDArray[np.floating[Any]]) -> Floats:
     """Rounded to what a float16 holds, clipped to its range."""
     limit = float(np.finfo(np.float16).max)
-    rounded: Floats = np.clip(values, -limit, limit).astype(np.float16).astype(np.float32)
-    return rounded
+    rounded = np.clip(values, -limit, limit).astype(np.float16).astype(np.float32)
+    return np.ascontiguousarray(rounded)  # as it will be loaded: another order rounds differently
 
 
 def _subset(n: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:

@@ -1,0 +1,102 @@
+"""Fitted heads: sound, saved without loss, and fitted as their papers say."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.covariance import LedoitWolf
+
+from kenpin_agent.encoder import Features
+from kenpin_agent.heads import load_head
+from kenpin_models.bundle import _head_bytes
+from kenpin_models.fit import HEADS, TOP_SHARE, fit_head, greedy_coreset, lof_neighbours
+from kenpin_wire.errors import ConfigError
+from kenpin_wire.manifest import HeadKind
+from support.small_release import MAPS, good_features
+
+
+def random_features(n: int, seed: int = 0) -> list[Features]:
+    rng = np.random.default_rng(seed)
+    return [
+        Features(
+            (5 + rng.normal(size=12)).astype(np.float32),
+            {
+                "block4": rng.normal(size=(4, 6, 3)).astype(np.float32),
+                "block7": rng.random((2, 3, 5), np.float32),
+            },
+        )
+        for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("n", [2, 7])
+def test_a_head_scores_the_same_once_saved_and_loaded(kind: HeadKind, n: int) -> None:
+    head = fit_head(kind, good_features()[:n], MAPS)
+    with np.load(io.BytesIO(_head_bytes(head))) as arrays:
+        loaded = load_head(kind, dict(arrays), head.parameters, maps=head.maps)
+    for features in good_features():
+        assert loaded.score(features) == head.score(features)
+        assert (loaded.patch_scores(features) == head.patch_scores(features)).all()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_was_never_seen_scores_higher(kind: HeadKind) -> None:
+    head = fit_head(kind, random_features(30), MAPS)
+    odd = Features(
+        np.array([15, -5] * 6, np.float32), {name: m + 4 for name, m in random_features(1, 9)[0].maps.items()}
+    )
+    assert head.score(odd) > max(head.score(features) for features in random_features(20, 1))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_equal_pictures_make_a_head_all_the_same(kind: HeadKind) -> None:
+    head = fit_head(kind, random_features(1) * 6, MAPS)
+    assert np.isfinite(head.score(random_features(1, 5)[0]))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_one_picture_is_refused(kind: HeadKind) -> None:
+    with pytest.raises(ConfigError, match="1 good picture"):
+        fit_head(kind, random_features(1), MAPS)
+
+
+def test_cosine_is_fitted_to_all_pictures_whatever_their_length() -> None:
+    dim = Features(np.array([1, 0], np.float32), {"m": np.ones((1, 1, 1), np.float32)})
+    bright = Features(np.array([0, 1000], np.float32), dim.maps)
+    head = fit_head("cosine", [dim, bright], ["m"])
+    assert head.score(dim) == pytest.approx(head.score(bright))
+
+
+def test_mahalanobis_is_that_of_ledoit_and_wolf() -> None:
+    features = random_features(40)
+    head = fit_head("mahalanobis", features, MAPS)
+    reference = LedoitWolf().fit(np.stack([f.pooled for f in features]).astype(np.float64))
+    for probe in random_features(5, 3):
+        expected = float(reference.mahalanobis(probe.pooled[np.newaxis])[0]) ** 0.5
+        assert head.score(probe) == pytest.approx(expected, rel=2e-3)  # stored in half precision
+
+
+def test_the_share_of_patches_is_in_the_head() -> None:
+    assert fit_head("padim", random_features(4), MAPS).parameters["top_share"] == TOP_SHARE
+
+
+@given(st.integers(2, 5000))
+def test_lof_never_asks_for_more_neighbours_than_there_are(n: int) -> None:
+    assert 1 <= lof_neighbours(n) <= min(n - 1, 30)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 99))
+def test_a_coreset_is_distinct_and_twice_as_good_as_the_best_at_worst(n: int, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(n, 3)).astype(np.float32)
+    chosen = greedy_coreset(points, size, rng)
+    assert len(set(chosen.tolist())) == len(chosen) == min(n, size)
+    distances = np.linalg.norm(points[:, None] - points[chosen], axis=2)
+    radius = distances.min(axis=1).max()
+    between = np.linalg.norm(points[chosen][:, None] - points[chosen], axis=2) + 1e9 * np.eye(len(chosen))
+    assert radius <= between.min() + 1e-3  # Gonzalez' bound: every point is nearer than the chosen lie apart
