@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -12,31 +11,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import BrowserContext, Page, expect
 
-CHROMIUM = Path("/usr/bin/chromium")
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-if not CHROMIUM.exists():
-    pytest.skip("Chromium is missing (/usr/bin/chromium)", allow_module_level=True)
+from support import free_port
+from support.browser import LAPTOP, PHONE, chromium
 
-BrowserContext, Page, expect = sync_api.BrowserContext, sync_api.Page, sync_api.expect
 CAMERAS = ("press-left", "press-right", "outfeed")
-LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[httpx.Client]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     program = Path(__file__).with_name("fleet_feed.py")
     process = subprocess.Popen(
         [sys.executable, str(program), "--port", str(port), "--scenario", "quiet"],
@@ -65,10 +50,8 @@ def site() -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def context() -> Iterator[BrowserContext]:
     """One for all tests, so that a script is fetched once as it is by a person's browser."""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield browser.new_context()
-        browser.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ _NEEDS_AN_OCCASION = {Channel.LOG}
 def test_every_message_of_a_running_fleet_keeps_the_published_contract(
     fleet: Fleet,
 ) -> None:
+    said = fleet.folder / "said.txt"
     listener = subprocess.Popen(
         [
             require("mosquitto_sub"),
@@ -35,8 +36,7 @@ def test_every_message_of_a_running_fleet_keeps_the_published_contract(
             "-F",
             "%t %x",
         ],
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=said.open("wb"),
     )
     try:
         fleet.story.start_agents([station(1)])
@@ -46,9 +46,9 @@ def test_every_message_of_a_running_fleet_keeps_the_published_contract(
         time.sleep(2.5)  # two roll-ups, and the controller's acknowledgements
     finally:
         listener.terminate()
-    assert listener.stdout is not None
+        listener.wait()
     tree, seen = TopicTree(), set()
-    for line in listener.stdout.read().splitlines():
+    for line in said.read_text().splitlines():
         text, _, payload_hex = line.partition(" ")
         channel, payload = tree.parse(text).channel, bytes.fromhex(payload_hex)
         seen.add(channel)

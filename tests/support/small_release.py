@@ -99,9 +99,15 @@ def release_files(kind: str = "padim") -> dict[str, bytes]:
     return files
 
 
-def manifest_for(files: Mapping[str, bytes], kind: str = "padim", version: str = "1") -> Manifest:
-    """The manifest that goes with `release_files(kind)`."""
+def manifest_for(
+    files: Mapping[str, bytes],
+    kind: str = "padim",
+    version: str = "1",
+    golden_pictures: Mapping[str, Image] | None = None,
+) -> Manifest:
+    """The manifest that goes with `release_files(kind)`, or with other golden pictures in place of its own."""
     head = make_head(kind)
+    golden = {"golden/0.png": part(0), "golden/1.png": part(1, scratched=True), **(golden_pictures or {})}
 
     def entry(name: str) -> dict[str, Any]:
         content = files[name]
@@ -119,12 +125,8 @@ def manifest_for(files: Mapping[str, bytes], kind: str = "padim", version: str =
         calibration=Calibration(scores=good, false_rejects=0.01, threshold=good[-1] * 1.5),
         heatmap=Heatmap(normal=1.0, limit=3.0),
         golden=[
-            Golden(**entry("golden/0.png"), score=score(part(0)), tolerance=1e-3 * (1 + score(part(0)))),
-            Golden(
-                **entry("golden/1.png"),
-                score=score(part(1, scratched=True)),
-                tolerance=1e-3 * (1 + score(part(1, scratched=True))),
-            ),
+            Golden(**entry(name), score=score(image), tolerance=1e-3 * (1 + score(image)))
+            for name, image in golden.items()
         ],
     )
 

@@ -32,7 +32,7 @@ class Heard:
     online: bool = False
     judged: int = 0
     longest_gap_s: float = 0.0
-    """The longest time between two verdicts."""
+    """The longest time between two verdicts, by the device's own clock."""
     hottest_c: float = float("-inf")
     config: ReportedConfig | None = None
     release: ReportedRelease | None = None
@@ -77,7 +77,7 @@ class Observer:
                 case Status():
                     heard.online = message.state == Presence.ONLINE
                 case Score():
-                    _count(heard, message, time.monotonic())
+                    _count(heard, message)
                 case Telemetry() if message.temperature_c is not None:
                     heard.hottest_c = max(heard.hottest_c, message.temperature_c)
                 case ReportedConfig():
@@ -89,8 +89,9 @@ class Observer:
             self._changed.notify_all()
 
 
-def _count(heard: Heard, score: Score, now_s: float) -> None:
+def _count(heard: Heard, score: Score) -> None:
     heard.judged += 1
+    now_s = score.ts.timestamp()
     if heard.last_verdict_s is not None:
         heard.longest_gap_s = max(heard.longest_gap_s, now_s - heard.last_verdict_s)
     heard.last_verdict_s = now_s

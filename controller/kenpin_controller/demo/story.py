@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,8 @@ class Story:
             if ended is None or said is None or said.phase != Phase.COMMITTED:
                 reason = said.reason if said and said.reason else "it is still under way"
                 self._failed(f"release {added['name']}-{added['version']} on {device}: {reason}")
+            else:
+                self._wait_for(device, partial(self._runs, device, f"{added['name']}-{added['version']}"))
         label = f"{added['name']} {added['version']}"
         self._tell(f"{label} runs on {', '.join(devices)} after {time.monotonic() - began_s:.1f} s")
 
@@ -133,21 +136,27 @@ class Story:
         self._ask("POST", "/api/v1/rollouts", json=body)
 
     def move_threshold(self, device: str, false_rejects: float) -> None:
-        """Set a camera's threshold as a false-reject rate and wait until it is in force."""
-        rev = self._ask("PUT", f"/api/v1/devices/{device}/threshold", json={"false_rejects": false_rejects})[
-            "rev"
-        ]
-        took_s = self.observer.wait(
-            device, lambda heard: heard.config is not None and heard.config.rev >= rev, SETTING_S
-        )
+        """Set a camera's threshold as a false-reject rate, and say how long it took to be in force."""
+        began_s = time.monotonic()
+        applied = self.set_threshold(device, false_rejects=false_rejects)
+        took_s = time.monotonic() - began_s
         config = self.observer.devices[device].config
-        if took_s is None or config is None or not config.applied:
+        if not applied or config is None:
             self._failed(f"threshold of {device}: {config.error if config else 'no answer'}")
         else:
             self._tell(
                 f"threshold of {device} set to {100 * false_rejects:g} % false rejects "
                 f"({config.threshold:.3g}), in force after {1000 * took_s:.0f} ms"
             )
+
+    def set_threshold(self, device: str, **wish: float) -> bool:
+        """Set a camera's threshold (`value` or `false_rejects`); returns whether it has reported it applied."""
+        rev = self._ask("PUT", f"/api/v1/devices/{device}/threshold", json=wish)["rev"]
+        self.observer.wait(
+            device, lambda heard: heard.config is not None and heard.config.rev >= rev, SETTING_S
+        )
+        config = self.observer.devices[device].config
+        return config is not None and config.rev >= rev and config.applied
 
     def command(self, device: str, verb: str) -> dict[str, Any]:
         """Send a command and wait for its end; returns it as the controller tells it."""
@@ -169,6 +178,10 @@ class Story:
         while time.monotonic() < until_s:
             self._programs.check()
             time.sleep(min(0.5, max(until_s - time.monotonic(), 0.0)))
+
+    def device(self, device: str) -> dict[str, Any]:
+        """A device as the controller tells it."""
+        return dict(self._ask("GET", f"/api/v1/devices/{device}"))
 
     def events(self, device: str) -> list[dict[str, Any]]:
         """All anomaly events of a device that the store has, newest first."""
@@ -204,6 +217,9 @@ class Story:
             if time.monotonic() > deadline:
                 raise KenpinError(f"{what} did not start within {START_S:g} s", where="demo")
             time.sleep(0.1)
+
+    def _runs(self, device: str, label: str) -> bool:
+        return bool(self.device(device)["release"] == label)
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         answer = self._rest.request(method, path, **content)
