@@ -123,19 +123,27 @@ def fit_gaussian(features: Sequence[Features], maps: tuple[str, ...]) -> PatchGa
     is its own.
     """
     n = len(features)
-    patches = np.stack([patch_embedding(entry, maps) for entry in features])
-    variance = patches.var(axis=0).astype(np.float64)
+    # Two passes, a picture at a time: all patches of a thousand pictures would be gigabytes.
+    mean = np.zeros_like(patch_embedding(features[0], maps), dtype=np.float64)
+    for entry in features:
+        mean += patch_embedding(entry, maps)
+    mean /= n
+    variance = np.zeros_like(mean)
+    for entry in features:
+        variance += (patch_embedding(entry, maps) - mean) ** 2
+    variance /= n
     of_channel = variance.mean(axis=(0, 1), keepdims=True)
     shrunk = (n * variance + _PRIOR_PICTURES * of_channel) / (n + _PRIOR_PICTURES)
     floor = 1e-3 * float(of_channel.mean()) + 1e-8  # a channel that never moved must not decide alone
-    return PatchGaussian(maps, _half(patches.mean(axis=0)), _half(1 / np.sqrt(shrunk + floor)))
+    return PatchGaussian(maps, _half(mean), _half(1 / np.sqrt(shrunk + floor)))
 
 
 def fit_patch_knn(features: Sequence[Features], maps: tuple[str, ...], rng: np.random.Generator) -> PatchKnn:
     """A memory bank: the greedy k-centre coreset (as PatchCore's) of the good pictures' patches."""
-    patches = [patch_embedding(entry, maps) for entry in features]
-    share = -(-_CANDIDATES // len(patches))
-    candidates = np.concatenate([_some(p.reshape(-1, p.shape[2]), share, rng) for p in patches])
+    share = -(-_CANDIDATES // len(features))
+    embeddings = (patch_embedding(entry, maps) for entry in features)
+    candidates = np.concatenate([_some(e.reshape(-1, e.shape[2]), share, rng) for e in embeddings])
+    candidates = _some(candidates, _CANDIDATES, rng)
     shift = candidates.mean(axis=0)
     variance = candidates.var(axis=0)
     # Half the channel's own variance, half all channels': a channel that hardly moves must not count as much as

@@ -76,8 +76,9 @@ def see_good(
     seen = []
     for done, sample in enumerate(samples):
         progress("looking at good pictures", done, len(samples))
-        nudged = tuple(eye.see(nudge(sample.image, rng)) for _ in range(copies))
-        seen.append(Seen(eye.see(sample.image), nudged))
+        image = sample.image
+        nudged = tuple(eye.see(nudge(image, rng)) for _ in range(copies))
+        seen.append(Seen(eye.see(image), nudged))
     progress("looking at good pictures", len(samples), len(samples))
     return seen
 
@@ -92,9 +93,10 @@ def paint(
     painted = []
     for index, sample in enumerate(samples):
         progress("painting defects", index, len(samples))
+        image = sample.image
         for turn in range(each):
             kind, size = cells[(index * each + turn) % len(cells)]
-            defective = add_defect(sample.image, kind, size, rng)
+            defective = add_defect(image, kind, size, rng)
             painted.append(Painted(index, kind, size, eye.see(defective.image)))
     progress("painting defects", len(samples), len(samples))
     return painted

@@ -34,17 +34,27 @@ def silent(_step: str, _done: int, _total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A picture.
+    """A picture that can be read.
 
     Attributes:
-        path: Where it was read from.
+        path: Where it is.
         id: `picture_id` of the picture as read.
-        image: Halved until it is less than four times the encoder's input, see `halved`.
+        spec: The input that it is for.
     """
 
     path: Path
     id: str
-    image: Image
+    spec: Input
+
+    @property
+    def image(self) -> Image:
+        """The picture, halved until it is less than four times the encoder's input (see `halved`). Read anew
+        each time: a folder of ten thousand does not fit the memory.
+
+        Raises:
+            PictureError: if it can no longer be read.
+        """
+        return halved(read_picture(self.path), self.spec)
 
 
 def read_samples(
@@ -68,7 +78,7 @@ def read_samples(
         if identity in samples:
             warnings.append(f"left out: {path}: the same picture as {samples[identity].path.name}")
             continue
-        samples[identity] = Sample(path, identity, halved(image, spec))
+        samples[identity] = Sample(path, identity, spec)
     progress(step, len(paths), len(paths))
     return list(samples.values()), warnings
 

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from kenpin_models.train import TrainResult, train
+from support.rendered_parts import Parts
 from support.small_release import part
 
 N_GOOD, N_BAD = 16, 5
-
-
-@dataclass(frozen=True)
-class Parts:
-    good: Path
-    bad: Path
-    masks: Path
 
 
 @pytest.fixture(scope="session")

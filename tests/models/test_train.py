@@ -1,0 +1,171 @@
+"""A release from a folder of good pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kenpin_agent.pictures import list_pictures, picture_id, read_picture
+from kenpin_agent.release import check_golden, load_release, unpack_release
+from kenpin_models.fit import HEADS
+from kenpin_models.train import TrainResult, train
+from kenpin_wire.errors import ConfigError
+from support.rendered_parts import Parts
+from support.small_release import members_of, part
+
+
+def test_a_release_loads_and_gives_its_golden_scores(trained: TrainResult, tmp_path: Path) -> None:
+    manifest = unpack_release(trained.file, tmp_path / "release")
+    assert manifest == trained.manifest
+    release = load_release(tmp_path / "release")
+    check_golden(release)
+    assert release.label == "discs-1"
+    assert trained.file.stat().st_size < 5_000_000
+
+
+def test_one_golden_picture_is_a_defect(trained: TrainResult) -> None:
+    scores = [golden.score for golden in trained.manifest.golden]
+    assert len(scores) == 4
+    assert scores[-1] > max(scores[:-1])
+
+
+def test_auto_tries_every_head_and_says_how_each_did(trained: TrainResult) -> None:
+    assert trained.selection is not None
+    assert {candidate.head for candidate in trained.selection.candidates} == set(HEADS)
+    assert trained.manifest.head.kind == trained.selection.head
+    assert trained.manifest.report["candidates"] == trained.selection.as_report()
+
+
+def test_what_was_fitted_on_and_what_was_held_out_are_known_by_their_pixels(
+    trained: TrainResult, parts: Parts
+) -> None:
+    fitted, held_out = set(trained.manifest.fitted_on), set(trained.manifest.calibrated_on)
+    everything = {picture_id(read_picture(path)) for path in list_pictures(parts.good)}
+    assert fitted | held_out == everything
+    assert not fitted & held_out
+    assert len(held_out) == round(0.4 * len(everything))
+
+
+def test_it_says_what_so_few_pictures_cannot_promise(trained: TrainResult) -> None:
+    assert "cannot promise" in trained.manifest.calibration.note
+    assert trained.manifest.calibration.note in trained.warnings
+
+
+def test_bad_parts_lie_above_the_threshold_and_good_ones_below(trained: TrainResult, tmp_path: Path) -> None:
+    unpack_release(trained.file, tmp_path / "release")
+    release = load_release(tmp_path / "release")
+    threshold = release.manifest.calibration.threshold
+    assert min(release.score(part(n, scratched=True)) for n in range(200, 205)) > threshold
+    assert max(release.score(part(n)) for n in range(200, 205)) < threshold
+
+
+def test_a_good_part_stays_calm_on_the_heatmap(trained: TrainResult, tmp_path: Path) -> None:
+    unpack_release(trained.file, tmp_path / "release")
+    release = load_release(tmp_path / "release")
+    scale = release.manifest.heatmap
+    for number in range(200, 205):
+        good = release.head.patch_scores(release.features(part(number)))
+        bad = release.head.patch_scores(release.features(part(number, scratched=True)))
+        assert np.median(good) < (scale.normal + scale.limit) / 2
+        assert good.max() < 1.2 * scale.limit < 1.2 * bad.max()
+
+
+def test_the_same_seed_makes_the_same_release(parts: Parts, tmp_path: Path) -> None:
+    one, other = (
+        train(parts.good, tmp_path / f"{n}.kenpin", head="patch_knn", size=96, name="a", version="1")
+        for n in range(2)
+    )
+    assert one.manifest.model_dump(exclude={"created"}) == other.manifest.model_dump(exclude={"created"})
+    files = [members_of(result.file) for result in (one, other)]
+    assert files[0]["head.npz"] == files[1]["head.npz"]
+    assert (
+        train(parts.good, tmp_path / "3.kenpin", head="knn", size=96, seed=1).manifest.fitted_on
+        != one.manifest.fitted_on
+    )
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_a_handful_of_pictures_is_enough_to_begin(count: int, parts: Parts, tmp_path: Path) -> None:
+    (few := tmp_path / "few").mkdir()
+    for path in list_pictures(parts.good)[:count]:
+        shutil.copy(path, few)
+    result = train(few, tmp_path / "few.kenpin", size=96)
+    assert len(result.manifest.fitted_on) >= 3
+    assert np.isfinite(result.manifest.calibration.threshold)
+
+
+def test_pictures_of_every_mode_and_size_make_a_release(tmp_path: Path) -> None:
+    (folder := tmp_path / "mixed").mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number}.jpg"), part(number, size=(96 + 16 * number, 128)))
+    grey = cv2.cvtColor(part(6), cv2.COLOR_BGR2GRAY)
+    cv2.imwrite(str(folder / "grey.png"), grey)
+    cv2.imwrite(str(folder / "deep.png"), grey.astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / "clear.png"), cv2.cvtColor(part(7), cv2.COLOR_BGR2BGRA))
+    (folder / "broken.jpg").write_bytes((folder / "0.jpg").read_bytes()[:500])
+    (folder / "notes.txt").write_text("not a picture")
+    result = train(folder, tmp_path / "mixed.kenpin", head="padim", size=96, holdout=0)
+    assert len(result.manifest.fitted_on) == 8  # the 16-bit picture is the grey one again
+    assert [w for w in result.warnings if "broken.jpg" in w]
+
+
+def test_labelled_bad_parts_help_to_choose(parts: Parts, tmp_path: Path) -> None:
+    result = train(parts.good, tmp_path / "x.kenpin", bad=parts.bad, size=96)
+    assert result.selection is not None
+    assert all(candidate.bad_auroc is not None for candidate in result.selection.candidates)
+    known = set(result.manifest.fitted_on) | set(result.manifest.calibrated_on)
+    assert not known & {picture_id(read_picture(path)) for path in list_pictures(parts.bad)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"method": "arcface"}, "kenpin.train."),
+        ({"method": "magic"}, "no method 'magic'"),
+        ({"head": "forest"}, "no head 'forest'"),
+        ({"size": 20}, "20 pixels"),
+        ({"false_rejects": 0.0}, "a rate of 0"),
+        ({"holdout": 1.0}, "a share of 1"),
+        ({"name": "No!"}, "'No!'"),
+        ({"bad": Path("/nowhere")}, "no such folder"),
+    ],
+)
+def test_a_wrong_argument_is_refused_before_anything_is_done(
+    wrong: dict[str, object], says: str, parts: Parts, tmp_path: Path
+) -> None:
+    (out := tmp_path / "x.kenpin").write_bytes(b"precious")
+    with pytest.raises(ConfigError, match=says):
+        train(parts.good, out, **wrong)
+    assert out.read_bytes() == b"precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.kenpin"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_pictures_are_refused_in_one_line(count: int, parts: Parts, tmp_path: Path) -> None:
+    (folder := tmp_path / "few").mkdir()
+    for path in list_pictures(parts.good)[:count]:
+        shutil.copy(path, folder)
+    with pytest.raises(ConfigError) as caught:
+        train(folder, tmp_path / "x.kenpin")
+    assert str(folder) in str(caught.value)
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x.kenpin").exists()
+
+
+def test_only_damaged_pictures_are_refused(tmp_path: Path) -> None:
+    (folder := tmp_path / "damaged").mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n nonsense")
+    with pytest.raises(ConfigError, match="none of its pictures can be read"):
+        train(folder, tmp_path / "x.kenpin")
+
+
+@pytest.mark.parametrize("where", ["nowhere/x.kenpin", "."])
+def test_a_place_that_cannot_be_written_is_refused_first(where: str, parts: Parts, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder"):
+        train(parts.good, tmp_path / where)
