@@ -1,0 +1,218 @@
+"""The loop around the sentence, with camera, link and heat in the test's hands."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kenpin_agent import runtime
+from kenpin_agent.clock import SystemClock
+from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.governor import GovernorSettings
+from kenpin_agent.grabber import Grabber
+from kenpin_agent.heat import HeatWatch
+from kenpin_agent.memory import Memory
+from kenpin_agent.release import Release, load_release, unpack_release
+from kenpin_agent.reporting import Reporter
+from kenpin_agent.runtime import TRIAL_VERDICTS, Agent
+from kenpin_agent.seams import Frame, Outgoing
+from kenpin_agent.settings import Settings
+from kenpin_agent.settings_desk import SettingsDesk
+from kenpin_agent.telemetry import Vitals
+from kenpin_agent.testing.heat import FakeThermometer
+from kenpin_agent.testing.link import FakeLink
+from kenpin_wire.errors import CameraError
+from kenpin_wire.messages import (
+    CameraState,
+    Command,
+    CommandState,
+    DesiredConfig,
+    Reply,
+    ReportedConfig,
+    Score,
+    Telemetry,
+    Threshold,
+    Verdict,
+)
+from kenpin_wire.topics import Address, Channel
+from support import wait_until
+from support.small_release import part, write_release
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    folder = tmp_path_factory.mktemp("runtime")
+    unpack_release(write_release(folder / "discs.kenpin"), folder / "slot")
+    return load_release(folder / "slot")
+
+
+class Belt:
+    """A camera that gives what the test puts before it."""
+
+    def __init__(self) -> None:
+        self.scratched = False
+        self.lost = False
+        self._count = 0
+
+    def read(self) -> Frame | None:
+        threading.Event().wait(0.01)
+        if self.lost:
+            raise CameraError("unplugged", where="belt")
+        self._count += 1
+        name = f"{self._count:06d}-{'scratch' if self.scratched else 'good'}"
+        return Frame(
+            part(self._count, scratched=self.scratched), self._count, SystemClock().monotonic_s(), name
+        )
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    """An agent on a bench."""
+
+    def __init__(self, folder: Path) -> None:
+        clock = SystemClock()
+        self.link, self.belt, self.switch = FakeLink(), Belt(), Switch()
+        self.deployer = Deployer(Slots(folder), self.link, clock, self.switch, threads=1)
+        self.stop = threading.Event()
+        self._agent = Agent(
+            grabber=Grabber(lambda: self.belt, clock),
+            link=self.link,
+            deployer=self.deployer,
+            switch=self.switch,
+            desk=SettingsDesk(Settings(), Memory(folder), self.link),
+            heat=HeatWatch(lambda _load: FakeThermometer(45.0), GovernorSettings(), clock),
+            reporter=Reporter(Address("s", "l", "d")),
+            vitals=Vitals(folder),
+            clock=clock,
+            window=1,
+        )
+        self.thread = threading.Thread(target=self._agent.run, args=(self.stop,))
+        self.thread.start()
+
+    def said(self, channel: Channel) -> list[Outgoing]:
+        return self.link.of(channel)
+
+    def verdicts(self) -> list[Verdict]:
+        return [out.payload.verdict for out in self.said(Channel.SCORE) if isinstance(out.payload, Score)]  # type: ignore[misc]  # a known one
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    running = Bench(tmp_path)
+    yield running
+    running.stop.set()
+    running.thread.join(10)
+
+
+def test_without_a_release_nothing_is_judged_and_telemetry_goes_on(bench: Bench) -> None:
+    wait_until(lambda: bench.said(Channel.TELEMETRY), what="telemetry")
+    assert bench.verdicts() == []
+
+
+def test_a_release_is_taken_over_between_frames_and_judges_from_then_on(
+    bench: Bench, release: Release
+) -> None:
+    bench.switch.offer(release, candidate=False)
+    wait_until(lambda: len(bench.verdicts()) > 3, what="verdicts")
+    assert set(bench.verdicts()) == {Verdict.NORMAL}
+    bench.belt.scratched = True
+    wait_until(lambda: Verdict.ANOMALY in bench.verdicts(), what="an anomaly")
+    wait_until(lambda: bench.said(Channel.EVENT_ANOMALY) and bench.said(Channel.HEATMAP), what="its event")
+
+
+def test_a_candidate_passes_its_trial_by_judging(
+    bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
+    bench.switch.offer(release, candidate=True)
+    wait_until(lambda: "TrialPassed" in happened, what="the trial's end")
+    assert happened == ["Activated", "TrialPassed"]
+    assert len(bench.said(Channel.SCORE)) <= TRIAL_VERDICTS + 5
+
+
+def test_a_candidate_that_fails_on_a_frame_fails_its_trial_and_the_loop_goes_on(
+    bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
+    real, fails = runtime.inspect, threading.Event()
+
+    def sometimes(*args: object, **kwargs: object) -> object:
+        if fails.is_set():
+            raise RuntimeError("a head that divides by zero")
+        return real(*args, **kwargs)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(runtime, "inspect", sometimes)
+    fails.set()
+    bench.switch.offer(release, candidate=True)
+    wait_until(lambda: "TrialFailed" in happened, what="the trial's end")
+    fails.clear()
+    bench.switch.offer(release, candidate=False)
+    wait_until(bench.verdicts, what="verdicts again")
+
+
+def test_a_threshold_takes_effect_on_the_next_frame_and_is_reported(bench: Bench, release: Release) -> None:
+    bench.switch.offer(release, candidate=False)
+    wait_until(bench.verdicts, what="verdicts")
+    wish = Threshold(release=release.label, value=1e-6)
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, threshold=wish))
+    report = bench.said(Channel.REPORTED_CONFIG)[-1].payload
+    assert isinstance(report, ReportedConfig)
+    assert (report.rev, report.applied, report.threshold) == (1, True, 1e-6)
+    wait_until(lambda: bench.verdicts()[-1] is Verdict.ANOMALY, what="a verdict by the new threshold")
+
+
+def test_inspection_stops_and_starts_by_wish(bench: Bench, release: Release) -> None:
+    bench.switch.offer(release, candidate=False)
+    wait_until(bench.verdicts, what="verdicts")
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, inspection=False))
+    threading.Event().wait(0.3)  # the frame that was under way
+    judged = len(bench.verdicts())
+    threading.Event().wait(0.3)
+    assert len(bench.verdicts()) == judged
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=2, inspection=True))
+    wait_until(lambda: len(bench.verdicts()) > judged, what="verdicts again")
+
+
+def test_a_lost_camera_is_told_and_comes_back(bench: Bench, release: Release) -> None:
+    def camera() -> Telemetry:
+        payload = bench.said(Channel.TELEMETRY)[-1].payload
+        assert isinstance(payload, Telemetry)
+        return payload
+
+    bench.switch.offer(release, candidate=False)
+    wait_until(lambda: bench.verdicts() and bench.said(Channel.TELEMETRY), what="verdicts and telemetry")
+    bench.belt.lost = True
+    wait_until(lambda: camera().camera is CameraState.LOST, what="word of the loss")
+    assert "unplugged" in camera().camera_detail
+    bench.belt.lost = False
+    wait_until(lambda: camera().camera is CameraState.OK, what="word of the return")
+
+
+def test_a_snapshot_brings_picture_heatmap_and_score(bench: Bench, release: Release) -> None:
+    def reply(command: str) -> Callable[[], Reply | None]:
+        def last() -> Reply | None:
+            found = [o.payload for o in bench.said(Channel.REPLY) if o.argument == command]
+            return found[-1] if found and isinstance(found[-1], Reply) else None
+
+        return last
+
+    bench.switch.offer(release, candidate=False)
+    wait_until(bench.verdicts, what="verdicts")
+    bench.link.deliver(Channel.CMD, Command(id="c1"), "snapshot")
+    done = reply("c1")
+    wait_until(lambda: (r := done()) and r.state is CommandState.SUCCESSFUL, what="the snapshot")
+    assert bench.said(Channel.PICTURE)
+    assert bench.said(Channel.HEATMAP)
+    bench.link.deliver(Channel.CMD, Command(id="c2"), "fly")
+    refused = reply("c2")()
+    assert refused is not None
+    assert refused.state is CommandState.FAILED
+    assert "knows no verb 'fly'" in refused.reason
