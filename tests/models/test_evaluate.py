@@ -100,7 +100,7 @@ def app() -> typer.Typer:
 
 
 def test_json_on_standard_output_is_json_and_nothing_else(
-    app: typer.Typer, trained: TrainResult, parts
+    app: typer.Typer, trained: TrainResult, parts: Parts
 ) -> None:
     arguments = ["evaluate", str(trained.file), "--good", str(parts.good), "--bad", str(parts.bad)]
     result = CliRunner().invoke(app, [*arguments, "--json", "-"])
