@@ -3,12 +3,16 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import ValidationError
 
 from kenpin_agent.link import diagnosis
+from kenpin_agent.link.hearing import ASK_AGAIN_S, GRACE_S, Hearing
 from kenpin_agent.link.incoming import Reader
+from kenpin_agent.link.lanes import Lane
 from kenpin_agent.link.log_handler import LinkLogHandler
 from kenpin_agent.link.outgoing import Writer
 from kenpin_agent.link.publications import GAVE_UP, MAX_TRIES, Delivery, InFlight, Publication, Receipt
@@ -43,6 +47,28 @@ def rounds(redelivery, waiting, until_s, step_s=0.5):
         if span and not rows:
             redelivery.round_over(anything_waits=bool(waiting))
     return sent
+
+
+def test_a_silent_lane_asks_now_and_then_until_somebody_hears_and_holds_up_no_other():
+    hearing = Hearing()
+    assert hearing.may_say(Lane.BULK, 0.0)
+    assert not hearing.unheard(Lane.BULK, 0.0, age_s=9 * GRACE_S)
+    assert hearing.silent(Lane.BULK)
+    assert [hearing.may_say(Lane.BULK, at_s) for at_s in (0.0, ASK_AGAIN_S)] == [False, True]
+    assert hearing.may_say(Lane.PICTURE, 0.0)
+    hearing.heard(Lane.BULK)
+    assert hearing.may_say(Lane.BULK, 0.0)
+    assert not hearing.silent(Lane.BULK)
+
+
+@given(st.floats(0, 2 * GRACE_S), st.floats(0, 2 * GRACE_S), st.booleans())
+def test_a_row_is_given_up_only_when_it_and_the_silence_are_as_old_as_the_grace(age_s, silent_s, heard):
+    hearing = Hearing()
+    hearing.unheard(Lane.BULK, 0.0, age_s=0.0)
+    if heard:
+        hearing.heard(Lane.BULK)
+    given_up = hearing.unheard(Lane.BULK, silent_s, age_s=age_s)
+    assert given_up == (not heard and age_s >= GRACE_S and silent_s >= GRACE_S)
 
 
 def test_an_unacknowledged_event_is_sent_again_ever_more_rarely():

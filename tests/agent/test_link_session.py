@@ -14,6 +14,7 @@ from kenpin_agent.link.check import check_broker
 from kenpin_agent.link.session import MqttSession, Publication
 from kenpin_agent.link.settings import BrokerSettings, TlsSettings
 from kenpin_wire.errors import LinkError
+from support import wait_until
 
 LOGGER = "kenpin_agent.link.session"
 
@@ -47,7 +48,7 @@ def test_it_speaks_what_the_broker_speaks(any_broker, open_session):
     assert check_broker(BrokerSettings(port=any_broker.port), 10) == any_broker.protocol
 
 
-def test_what_one_publishes_another_hears_and_the_broker_confirms(any_broker, open_session, wait_for):
+def test_what_one_publishes_another_hears_and_the_broker_confirms(any_broker, open_session):
     speaker, listener = open_session(any_broker.port, "s"), open_session(any_broker.port, "l")
     heard, receipts = [], []
     listener.on_message = heard.append
@@ -59,13 +60,13 @@ def test_what_one_publishes_another_hears_and_the_broker_confirms(any_broker, op
     tokens = [
         speaker.publish(Publication("a/b", b"%d" % n, 1, expiry_s=30, content_type="x/y")) for n in range(50)
     ]
-    wait_for(lambda: len(heard) == 50 and len(receipts) == 50)
+    wait_until(lambda: len(heard) == 50 and len(receipts) == 50)
     assert [d.payload for d in heard] == [b"%d" % n for n in range(50)]
     assert [r.token for r in receipts] == tokens
     assert all(r.accepted for r in receipts)
 
 
-def test_it_comes_back_and_so_do_its_subscriptions(any_broker, open_session, wait_for):
+def test_it_comes_back_and_so_do_its_subscriptions(any_broker, open_session):
     session = open_session(any_broker.port)
     connected, lost, heard = [], threading.Event(), []
     session.on_connected = connected.append
@@ -78,13 +79,13 @@ def test_it_comes_back_and_so_do_its_subscriptions(any_broker, open_session, wai
     assert lost.wait(5)
     assert session.publish(Publication("x", b"away", 1)) is None
     any_broker.start()
-    wait_for(lambda: len(connected) == 2)
+    wait_until(lambda: len(connected) == 2)
     session.publish(Publication("x", b"back", 1))
-    wait_for(lambda: heard)
+    wait_until(lambda: heard)
     assert [d.payload for d in heard] == [b"back"]
 
 
-def test_what_was_under_way_when_the_broker_died_is_sent_again_once(broker, open_session, wait_for):
+def test_what_was_under_way_when_the_broker_died_is_sent_again_once(broker, open_session):
     session = open_session(broker.port)
     receipts = []
     session.on_published = receipts.append
@@ -95,11 +96,11 @@ def test_what_was_under_way_when_the_broker_died_is_sent_again_once(broker, open
     taken = [t for t in (session.publish(Publication("x", b"%d" % n, 1, retain=True)) for n in range(5)) if t]
     broker.start()
     session.wait_connected(10)
-    wait_for(lambda: len(receipts) == len(taken))
+    wait_until(lambda: len(receipts) == len(taken))
     assert session.in_flight == 0
 
 
-def test_without_manual_ack_a_delivery_is_confirmed_only_after_its_handler(broker, open_session, wait_for):
+def test_without_manual_ack_a_delivery_is_confirmed_only_after_its_handler(broker, open_session):
     first = open_session(broker.port, "same", session_expiry_s=60)
     stuck, go_on = threading.Event(), threading.Event()
 
@@ -120,11 +121,11 @@ def test_without_manual_ack_a_delivery_is_confirmed_only_after_its_handler(broke
     heard = []
     second.on_message = heard.append
     second.start()
-    wait_for(lambda: heard)
+    wait_until(lambda: heard)
     go_on.set()
 
 
-def test_with_manual_ack_what_was_not_acknowledged_comes_again(broker, open_session, wait_for):
+def test_with_manual_ack_what_was_not_acknowledged_comes_again(broker, open_session):
     listener = open_session(broker.port, "l", session_expiry_s=60, manual_ack=True)
     heard = []
     listener.on_message = heard.append
@@ -133,7 +134,7 @@ def test_with_manual_ack_what_was_not_acknowledged_comes_again(broker, open_sess
     listener.wait_connected(10)
     listener.publish(Publication("x", b"1", 1))
     listener.publish(Publication("x", b"2", 1))
-    wait_for(lambda: len(heard) == 2)
+    wait_until(lambda: len(heard) == 2)
     listener.acknowledge(heard[0])
     listener.stop(0.5)
     again = open_session(broker.port, "l", session_expiry_s=60, manual_ack=True)
@@ -141,27 +142,37 @@ def test_with_manual_ack_what_was_not_acknowledged_comes_again(broker, open_sess
     again.on_message = heard_again.append
     again.subscribe(["x"])
     again.start()
-    wait_for(lambda: heard_again)
+    wait_until(lambda: heard_again)
     assert [d.payload for d in heard_again] == [b"2"]
     again.acknowledge(heard[1])  # of the earlier connection: nothing happens
     again.acknowledge(heard_again[0])
 
 
-def test_a_wrong_password_is_one_clear_line_however_often_it_is_tried(
-    start_mosquitto, open_session, caplog, wait_for
-):
+def test_it_may_ask_for_more_unacknowledged_messages_than_the_broker_is_set_to(broker, open_session):
+    session = open_session(broker.port, manual_ack=True, receive_maximum=100)
+    heard = []
+    session.on_message = heard.append
+    session.subscribe(["x"])
+    session.start()
+    session.wait_connected(5)
+    for number in range(100):
+        session.publish(Publication("x", b"%d" % number, 1))
+    wait_until(lambda: len(heard) == 100)
+
+
+def test_a_wrong_password_is_one_clear_line_however_often_it_is_tried(start_mosquitto, open_session, caplog):
     caplog.set_level(logging.INFO, LOGGER)
     broker = start_mosquitto(users={"cam-1": "right"})
     session = open_session(broker.port, settings={"username": "cam-1", "password": "wrong"})
     session.start()
-    wait_for(lambda: session._connection >= 4)
+    wait_until(lambda: session._connection >= 4)
     (record,) = caplog.records
     assert record.getMessage() == (
         f"127.0.0.1:{broker.port}: the broker refuses the user 'cam-1' (not authorized). "
         "Check username and password in the broker's settings, and the user in the broker's own."
     )
     broker.kill()
-    wait_for(lambda: len(caplog.records) == 2)
+    wait_until(lambda: len(caplog.records) == 2)
     assert "nothing listens there" in caplog.records[1].getMessage()
 
 
@@ -201,7 +212,7 @@ def test_something_else_on_the_port_is_recognised():
             check_broker(BrokerSettings(port=silent.getsockname()[1]), 1.5)
 
 
-def test_a_refused_subscription_is_said_and_the_rest_works(start_mosquitto, open_session, caplog, wait_for):
+def test_a_refused_subscription_is_said_and_the_rest_works(start_mosquitto, open_session, caplog):
     # mosquitto 2.0 refuses at SUBSCRIBE only what no ACL could ever allow: filters that are not valid UTF-8 …
     # so its answer is played here.
     broker = start_mosquitto()
@@ -218,15 +229,15 @@ def test_a_refused_subscription_is_said_and_the_rest_works(start_mosquitto, open
     assert session.connected
 
 
-def test_two_that_use_one_name_are_told_so(broker, open_session, caplog, wait_for):
+def test_two_that_use_one_name_are_told_so(broker, open_session, caplog):
     first, second = open_session(broker.port, "same"), open_session(broker.port, "same")
     first.start()
     first.wait_connected(5)
     second.start()
-    wait_for(lambda: "same client_id" in caplog.text)
+    wait_until(lambda: "same client_id" in caplog.text)
 
 
-def test_a_handler_that_fails_takes_nothing_with_it(broker, open_session, wait_for, caplog):
+def test_a_handler_that_fails_takes_nothing_with_it(broker, open_session, caplog):
     session = open_session(broker.port)
     heard = []
 
@@ -240,7 +251,7 @@ def test_a_handler_that_fails_takes_nothing_with_it(broker, open_session, wait_f
     session.wait_connected(5)
     session.publish(Publication("x", b"1", 1))
     session.publish(Publication("x", b"2", 1))
-    wait_for(lambda: len(heard) == 2)
+    wait_until(lambda: len(heard) == 2)
     assert session.connected
     assert "a bug" in caplog.text
 
@@ -255,7 +266,7 @@ def test_a_message_that_the_broker_has_announced_as_too_large_is_refused_here(st
     assert session.publish(Publication("x", bytes(40_000), 1))
 
 
-def test_a_window_smaller_than_ours_is_kept_to(start_mosquitto, open_session, wait_for):
+def test_a_window_smaller_than_ours_is_kept_to(start_mosquitto, open_session):
     broker = start_mosquitto(extra="max_inflight_messages 3")
     session = open_session(broker.port)
     receipts = []
@@ -264,7 +275,7 @@ def test_a_window_smaller_than_ours_is_kept_to(start_mosquitto, open_session, wa
     session.wait_connected(5)
     for number in range(100):
         session.publish(Publication("x", b"%d" % number, 1))
-    wait_for(lambda: len(receipts) == 100)
+    wait_until(lambda: len(receipts) == 100)
 
 
 @pytest.mark.parametrize("state", ["never started", "no broker", "connected"])

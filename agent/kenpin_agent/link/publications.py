@@ -7,6 +7,7 @@ from dataclasses import dataclass
 MAX_TRIES = 10
 """A message that was under way when this many connections broke may be what breaks them."""
 GAVE_UP = 255
+NOBODY = 16
 
 _PERMANENT = frozenset({135, 144, 149, 153, GAVE_UP})  # not authorised, topic, packet too large, format
 
@@ -52,8 +53,13 @@ class Receipt:
 
     @property
     def accepted(self) -> bool:
-        """Whether the broker took it. That nobody subscribes to it (code 16) is no refusal."""
+        """Whether the broker took it. That nobody subscribes to it is no refusal."""
         return self.code < 128
+
+    @property
+    def heard(self) -> bool:
+        """Whether it reached somebody, as far as the broker says; one that speaks 3.1.1 never says no."""
+        return self.accepted and self.code != NOBODY
 
     @property
     def permanent(self) -> bool:

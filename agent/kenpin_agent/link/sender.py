@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from kenpin_agent.link.hearing import Hearing
 from kenpin_agent.link.lanes import Lane
 from kenpin_agent.link.outbox import Outbox
 from kenpin_agent.link.outbox_file import Row
@@ -45,9 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _UnderWay:
-    row_id: int
-    lane: Lane
-    channel: Channel
+    row: Row
     copy: bool
 
 
@@ -68,6 +67,7 @@ class Sender:
         self._queue: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._under_way: dict[int, _UnderWay] = {}
         self._events = Redelivery()
+        self._hearing = Hearing()
         self._newest_picture: dict[Channel, int] = {}
         self._ready = False
         self._pause_until_s = 0.0
@@ -169,6 +169,7 @@ class Sender:
     def _reconnected(self) -> None:
         self._ready = True
         self._pause_until_s = 0.0
+        self._hearing.reconnected()
         self._events.reconnected(self._clock.monotonic_s())
 
     def _forget(self, event_ids: list[str]) -> None:
@@ -179,15 +180,27 @@ class Sender:
         done = self._under_way.pop(receipt.token, None)
         if done is None:
             return
+        row = done.row
         if receipt.accepted:
-            if done.lane is not Lane.EVENT:
-                self._outbox.remove([done.row_id])
-        elif receipt.permanent and not (done.lane is Lane.EVENT and receipt.gave_up):
-            self._outbox.remove([done.row_id])
-            self._complain(f"the broker takes no {done.channel} from this device ({receipt.reason}); dropped")
+            if row.lane is not Lane.EVENT:  # an event waits for the controller's own word
+                self._taken(row, heard=receipt.heard)
+        elif receipt.permanent and not (row.lane is Lane.EVENT and receipt.gave_up):
+            self._outbox.remove([row.id])
+            self._complain(f"the broker takes no {row.channel} from this device ({receipt.reason}); dropped")
         else:
             self._pause_until_s = self._clock.monotonic_s() + PAUSE_S
-            self._complain(f"the broker did not take a {done.channel} ({receipt.reason}); it is tried again")
+            self._complain(f"the broker did not take a {row.channel} ({receipt.reason}); it is tried again")
+
+    def _taken(self, row: Row, *, heard: bool) -> None:
+        if heard:
+            self._hearing.heard(row.lane)
+        elif self._hearing.unheard(
+            row.lane, self._clock.monotonic_s(), age_s=self._clock.wall_s() - row.created_s
+        ):
+            self._complain(f"nobody subscribes to {row.channel}: no controller has come; dropped")
+        else:
+            return
+        self._outbox.remove([row.id])
 
     def _fill(self, now_s: float) -> None:
         """Send until the window is full or nothing waits."""
@@ -195,8 +208,9 @@ class Sender:
             if self._give(row):
                 self._events.sent(row.id, now_s)
         for lane in (Lane.REPLY, Lane.PICTURE, Lane.BULK):
-            for row in self._candidates(lane, self._room(lane)):
-                self._give(row)
+            if self._hearing.may_say(lane, now_s):
+                for row in self._candidates(lane, self._room(lane)):
+                    self._give(row)
         self._send_copies(now_s)
 
     def _send_copies(self, now_s: float) -> None:
@@ -221,13 +235,15 @@ class Sender:
             limit,
             after=after,
             up_to=up_to,
-            newest_first=lane is Lane.PICTURE,
-            without=[item.row_id for item in self._under_way.values()],
+            # In silence the oldest asks: it is the one to be given up.
+            newest_first=lane is Lane.PICTURE and not self._hearing.silent(lane),
+            without=[item.row.id for item in self._under_way.values()],
         )
 
     def _room(self, lane: Lane) -> int:
-        in_lane = sum(item.lane is lane for item in self._under_way.values())
-        return max(0, min(WINDOW - len(self._under_way), _LANE_WINDOW[lane] - in_lane))
+        in_lane = sum(item.row.lane is lane for item in self._under_way.values())
+        lane_window = 1 if self._hearing.silent(lane) else _LANE_WINDOW[lane]
+        return max(0, min(WINDOW - len(self._under_way), lane_window - in_lane))
 
     def _give(self, row: Row, *, copy: bool = False) -> bool:
         """Hand a row to the session; False if it did not take it."""
@@ -249,7 +265,7 @@ class Sender:
             return False
         if token is None:
             return False
-        self._under_way[token] = _UnderWay(row.id, row.lane, row.channel, copy)
+        self._under_way[token] = _UnderWay(row, copy)
         return True
 
     def _is_newest(self, row: Row) -> bool:
