@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the small release and the fleet
 
-from kenpin_controller.demo.broker import BrokerKind, Mosquitto, start_broker
+from support.brokers import Mosquitto
 from support.fleet import Fleet, station
 from support.small_release import manifest_for, release_files, write_zip
 
@@ -79,10 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="kenpin-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="kenpin-bench-") as name, Mosquitto(Path(name)) as broker:
         folder = Path(name)
-        broker = start_broker(folder / "broker", BrokerKind.MOSQUITTO)
-        assert isinstance(broker, Mosquitto)
         fleet = Fleet(folder, broker)
         try:
             fleet.story.start_agents([station(n + 1, rate_hz=RATE_HZ) for n in range(AGENTS)])
@@ -94,7 +92,6 @@ def main() -> None:
             ]
         finally:
             fleet.story.close()
-            broker.stop()
     p50, p95 = np.quantile(waited, [0.5, 0.95])
     result = {"threshold_p50_ms": p50, "threshold_p95_ms": p95, "threshold_max_ms": max(waited)}
     if options.json:

@@ -6,11 +6,9 @@ import contextlib
 import hashlib
 import io
 import socket
-import subprocess
 import threading
 import zipfile
 from datetime import UTC, datetime
-from pathlib import Path
 
 import cv2
 import httpx
@@ -27,45 +25,8 @@ from kenpin_wire.contract import CONTRACT, decode, encode
 from kenpin_wire.errors import WireError
 from kenpin_wire.messages import ReleaseName, Status
 from kenpin_wire.topics import Address, Channel, Topic, TopicTree
-from support import free_port, require, wait_until
-
-
-class Broker:
-    """A mosquitto of the test's own. `kill` is -9; `start` brings it back on the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self._program = require("mosquitto")
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
-            f"persistence true\npersistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
-            "user root\nmax_queued_messages 0\n"
-        )
-        self._database = folder / "mosquitto.db"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
-        wait_until(self._answers, what="the broker's start")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def forget(self) -> None:
-        """Lose everything that was retained or queued. Only while it is down."""
-        self._database.unlink(missing_ok=True)
-
-    def _answers(self) -> bool:
-        probe = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-        try:
-            probe.connect("127.0.0.1", self.port)
-        except OSError:
-            return False
-        probe.disconnect()
-        return True
+from support import wait_until
+from support.brokers import Mosquitto
 
 
 class Agent:
@@ -127,13 +88,11 @@ class Agent:
 
 
 @pytest.fixture
-def broker(tmp_path):
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    running = Broker(folder)
-    running.start()
-    yield running
-    running.kill()
+def broker(tmp_path_factory):
+    with Mosquitto(
+        tmp_path_factory.mktemp("broker"), persistent=True, extra="max_queued_messages 0"
+    ) as running:
+        yield running
 
 
 @pytest.fixture

@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from kenpin_controller.demo.broker import BrokerKind, Mosquitto, start_broker
-from support import require
+from support.brokers import Mosquitto
 from support.fleet import Fleet
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A site on mosquitto, without agents yet."""
-    require("mosquitto")
-    broker = start_broker(tmp_path / "broker", BrokerKind.MOSQUITTO)
-    assert isinstance(broker, Mosquitto)
-    running = Fleet(tmp_path, broker)
-    yield running
-    running.story.close()
-    broker.stop()
+    with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
+        running = Fleet(tmp_path, broker)
+        yield running
+        running.story.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kenpin_controller.demo.broker import Mosquitto, free_port
 from kenpin_controller.demo.plan import Station
 from kenpin_controller.demo.story import Story, Taught
+from support import free_port
+from support.brokers import Mosquitto
 from support.small_release import write_release
 
 LINE = "line-a"

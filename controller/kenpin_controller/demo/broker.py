@@ -82,17 +82,8 @@ class Mosquitto:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "mosquitto.conf"
         config.write_text(_MOSQUITTO.format(port=self.port))
-        self._command = [program, "-c", str(config)]
-        self.start()
-
-    def start(self) -> None:
-        """Start it, again after `kill`, on the same port."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self._process.kill()
-        self._process.wait()
+        command = [program, "-c", str(config)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def stop(self) -> None:
         self._process.terminate()
