@@ -17,6 +17,7 @@ from kenpin_agent.cameras.config import CameraConfig, FolderConfig, SimulatedCon
 from kenpin_agent.link.settings import BrokerSettings
 from kenpin_agent.thermometers import AutoConfig, ThermometerConfig
 from kenpin_wire.errors import ConfigError
+from kenpin_wire.faults import place, words
 from kenpin_wire.messages import Roi
 from kenpin_wire.topics import Address
 
@@ -102,9 +103,10 @@ def load_config(path: Path) -> AgentConfig:
             "there is no such file", where=str(path), remedy="Give the configuration with --config FILE."
         ) from None
     except OSError as error:
-        raise ConfigError(f"it cannot be read ({error.strerror})", where=str(path)) from None
+        raise ConfigError.from_os(error, where=str(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"it is not TOML: {error}", where=str(path)) from None
+        remedy = 'Mend that place: key = 3, key = "text", or [section].'
+        raise ConfigError(f"it is not TOML: {error}", where=str(path), remedy=remedy) from None
     for keys in _PATHS:
         _make_absolute(table, keys, path.parent)
     try:
@@ -134,7 +136,8 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
     """One validation error as (what, remedy). The input is left out: it may be a password."""
     location = [str(part) for part in error["loc"]]
     # pydantic puts the kind into the location of what it belongs to; the file has no such level.
-    key = ".".join(location[:1] + location[2:] if location[0] in _WITH_KIND else location)
+    kindless = location[:1] + location[2:] if location[0] in _WITH_KIND else location
+    key = place({"loc": kindless})
     match error["type"]:
         case "extra_forbidden":
             known = _known_keys(location[:-1])
@@ -151,7 +154,7 @@ def _explain(error: ErrorDetails) -> tuple[str, str]:
                 f"'{key}.kind' is {context.get('tag')!r}",
                 f"Known kinds: {context.get('expected_tags')}.",
             )
-    return f"key {key!r}: {error['msg']}", ""
+    return f"key {key!r}: {words(error)}", "Correct it."
 
 
 def _known_keys(location: list[str]) -> list[str]:

@@ -38,6 +38,7 @@ from kenpin_controller.store.intents import Deed, Desire, Target
 from kenpin_controller.store.writes import Seen
 from kenpin_wire.contract import encode
 from kenpin_wire.errors import ConfigError, KenpinError, LinkError, ReleaseError
+from kenpin_wire.faults import first_fault
 from kenpin_wire.manifest import Manifest
 from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, ReleaseName, Threshold, now
 from kenpin_wire.topics import Address, Channel, Topic
@@ -283,9 +284,8 @@ def _checked(model: type[Threshold], fields: dict[str, Any]) -> Threshold:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(str(first["msg"]), where=where) from None
+        where, what = first_fault(error)
+        raise ConfigError(what, where=where) from None
 
 
 def _verified(data: bytes) -> Manifest:

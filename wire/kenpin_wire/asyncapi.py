@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from kenpin_wire.contract import CONTRACT, ChannelSpec, Sender
 from kenpin_wire.errors import WireError
-from kenpin_wire.messages import WIRE_VERSION
+from kenpin_wire.messages import MAX_WHOLE, WIRE_VERSION
 from kenpin_wire.topics import ALL_DEVICES, DEFAULT_PREFIX, WITH_ARGUMENT, Channel, TopicTree
 
 Json = dict[str, Any]
@@ -32,8 +32,8 @@ _PARAMETERS = {
 }
 _RULES = (
     "Unknown fields are ignored. An enumerated field may hold a value that the reader does not know. Every "
-    "field but identity has a default. Numbers are finite, times are RFC 3339 with a zone, units stand in the "
-    "field's name."
+    "field but identity has a default. Numbers are finite, whole ones at most 2⁵³ − 1, times are RFC 3339 with "
+    "a zone, units stand in the field's name."
 )
 
 
@@ -242,7 +242,7 @@ def _bounds(field: Json) -> str:
         "exclusiveMaximum": "< {}",
         "pattern": "`{}`",
     }
-    found = [form.format(field[key]) for key, form in words.items() if key in field]
+    found = [form.format(field[key]) for key, form in words.items() if field.get(key, MAX_WHOLE) != MAX_WHOLE]
     return f" ({', '.join(found)})" if found else ""
 
 

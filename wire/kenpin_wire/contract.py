@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from kenpin_wire import messages as m
 from kenpin_wire.blocks import MAX_BLOCK_MESSAGE_BYTES
 from kenpin_wire.errors import WireError
+from kenpin_wire.faults import first_fault
 from kenpin_wire.topics import Channel
 
 MAX_JSON_BYTES = 128 * 1024  # AWS IoT Core's limit for any payload
@@ -108,7 +109,5 @@ def decode(channel: Channel, payload: bytes) -> Any:
     try:
         return spec.model.model_validate_json(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        what = f"{field}: {first['msg']}" if field else str(first["msg"])
-        raise WireError(what, where=channel.value) from None
+        field, what = first_fault(error)
+        raise WireError(f"{field}: {what}" if field else what, where=channel.value) from None

@@ -5,6 +5,9 @@ A command prints `str(error)` and nothing else; no traceback of these reaches a 
 
 from __future__ import annotations
 
+import errno
+from typing import Self
+
 
 class KenpinError(Exception):
     """Something a person can act on.
@@ -23,7 +26,14 @@ class KenpinError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}. {self.remedy}" if self.remedy else text
+        return one_line(f"{text}. {self.remedy}" if self.remedy else text)
+
+    @classmethod
+    def from_os(cls, error: OSError, *, where: str = "") -> Self:
+        """What the operating system refused, where (its own word for it if it has one), and what helps."""
+        named = error.filename if isinstance(error.filename, str) else ""
+        remedy = _REMEDIES.get(error.errno or 0, "Look at the disk, and at the machine's own log.")
+        return cls(os_words(error), where=named or where, remedy=remedy)
 
 
 class ConfigError(KenpinError):
@@ -48,3 +58,34 @@ class LinkError(KenpinError):
 
 class WireError(KenpinError):
     """A message that does not keep the contract. Its `where` is the topic."""
+
+
+def os_words(error: OSError) -> str:
+    """The operating system's reason in its own words, but for those that mislead."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "it is a file, not a folder"
+    return error.strerror.split(" (while", 1)[0] if error.strerror else str(error) or type(error).__name__
+
+
+def one_line(text: str) -> str:
+    """The text with everything that would break its line, or a terminal, written as an escape: a file's name
+    may hold a newline, or bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_ACCESS = "Let this user in there, or give another place."
+_PATH = "Check the path."
+_REMEDIES = {
+    errno.ENOSPC: "The disk is full: free some space.",
+    errno.EDQUOT: "The disk is full for this user: free some space.",
+    errno.EROFS: "The disk can only be read: remount it, or look whether the card is worn out.",
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.ENOENT: _PATH,
+    errno.EISDIR: _PATH,
+    errno.ENOTDIR: _PATH,
+    errno.EEXIST: _PATH,
+    errno.ELOOP: "Its links lead round in a circle; take them out.",
+    errno.ENAMETOOLONG: "Give it a shorter name.",
+    errno.EMFILE: "This program may not open more files: raise its limit (ulimit -n).",
+}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from kenpin_wire.errors import ReleaseError
+from kenpin_wire.faults import first_fault
 from kenpin_wire.messages import ReleaseName, Sha256, now
 
 SCHEMA_VERSION = 1
@@ -138,9 +139,8 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ReleaseError(f"manifest field {field}: {first['msg']}", where=where, remedy=_REMAKE) from None
+        field, what = first_fault(error)
+        raise ReleaseError(f"manifest field {field}: {what}", where=where, remedy=_REMAKE) from None
 
 
 class _Schema(Section):

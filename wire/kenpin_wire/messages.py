@@ -33,7 +33,9 @@ BLOCK_BYTES = 64 * 1024
 MAX_BLOCKS_PER_REQUEST = 8
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-NonNegative = Annotated[int, Field(ge=0)]
+MAX_WHOLE = 2**53 - 1
+"""As large as JSON carries exactly everywhere (RFC 8259, 6), and any database holds."""
+NonNegative = Annotated[int, Field(ge=0, le=MAX_WHOLE)]
 Fraction = Annotated[FiniteFloat, Field(ge=0, le=1)]
 
 

@@ -14,6 +14,7 @@ from kenpin_controller.api.models import Problem
 from kenpin_controller.errors import ConflictError, NotFoundError, StoreError, TooLargeError
 from kenpin_controller.store.database import store_error
 from kenpin_wire.errors import KenpinError, LinkError
+from kenpin_wire.faults import place, words
 
 _STATUS: Mapping[type[KenpinError], int] = {
     NotFoundError: 404,
@@ -45,8 +46,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return problem(422, str(first["msg"]), where=where)
+        return problem(422, words(first), where=place(first), remedy="/openapi.json says what is expected.")
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
