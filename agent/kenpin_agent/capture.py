@@ -11,7 +11,7 @@ import cv2
 
 from kenpin_agent.files import write_atomically
 from kenpin_agent.seams import Camera, Clock
-from kenpin_wire.errors import ConfigError, PictureError
+from kenpin_wire.errors import ConfigError, PictureError, os_words
 
 SPARE_BYTES = 200_000_000
 """What a disk must keep free: a Pi whose card is full neither logs nor updates."""
@@ -85,7 +85,7 @@ def _free_name(folder: Path, wall_s: float) -> Path:
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"pictures cannot be written ({error.strerror})",
+        f"pictures cannot be written ({os_words(error)})",
         where=str(folder),
         remedy="Give a folder that this user may write.",
     )

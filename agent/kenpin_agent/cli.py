@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import signal
 import sys
 import threading
@@ -15,8 +16,11 @@ from kenpin_wire.errors import KenpinError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command. Returns its exit status: 0 done, 1 something to mend, 2 wrong usage."""
+    """Run the command. Returns its exit status: 0 done, 1 something to mend, 2 wrong usage, 130 interrupted."""
     one_thread_a_library()  # before anything below imports numpy or OpenCV
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # what was begun is cleared away, as after Ctrl-C
     options = _parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,
@@ -26,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.verb(options))
     except KenpinError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(KenpinError.from_os(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -52,6 +59,9 @@ def _capture(options: argparse.Namespace) -> int:
     camera = open_camera(load_config(options.config).camera, clock)
     try:
         kept = capture(camera, options.to, options.count, every_s=options.every, clock=clock)
+    except KeyboardInterrupt:
+        print(f"stopped; what was taken is in {options.to}")
+        raise
     finally:
         camera.close()
     print(f"{kept} pictures in {options.to}")
@@ -75,6 +85,22 @@ def _bench(options: argparse.Namespace) -> int:
     return run_bench(options)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pictures: give 1 or more")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give seconds, 0 or more")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kenpin-agent", description="Inspects parts with a camera. Runs on the Pi."
@@ -92,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = verb("doctor", _doctor, "look at camera, release, heat, disk and broker")
     capture = verb("capture", _capture, "take pictures of good parts")
     capture.add_argument("--to", type=Path, default=Path("good"), help="the folder (good)")
-    capture.add_argument("--count", type=int, default=40, help="how many (40)")
-    capture.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between them (1)")
+    capture.add_argument("--count", type=_count, default=40, help="how many (40)")
+    capture.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between them (1)")
     for sub in (run, doctor, capture):
         sub.add_argument("--config", type=Path, default=Path("kenpin-agent.toml"), help="kenpin-agent.toml")
     bench = verb("bench", _bench, "what a frame costs on this machine")

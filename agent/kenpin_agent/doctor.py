@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from kenpin_agent.cameras import open_camera
 from kenpin_agent.clock import SystemClock
@@ -12,7 +14,7 @@ from kenpin_agent.config import AgentConfig
 from kenpin_agent.deployment.slots import Slots
 from kenpin_agent.link.check import check_broker
 from kenpin_agent.memory import Memory
-from kenpin_agent.release import check_golden, load_release
+from kenpin_agent.release import check_golden, load_release, unpack_release
 from kenpin_agent.thermometers import open_thermometer
 from kenpin_wire.errors import CameraError, KenpinError, ReleaseError
 
@@ -42,6 +44,8 @@ def examine(config: AgentConfig) -> Iterator[Finding]:
             yield Finding(what, True, check(config))
         except KenpinError as error:
             yield Finding(what, False, str(error))
+        except OSError as error:
+            yield Finding(what, False, str(KenpinError.from_os(error)))
 
 
 def _disk(config: AgentConfig) -> str:
@@ -69,9 +73,18 @@ def _camera(config: AgentConfig) -> str:
 def _release(config: AgentConfig) -> str:
     slots = Slots(config.state_dir)
     committed = slots.load().committed
+    if committed is None and config.release is not None:
+        with tempfile.TemporaryDirectory(prefix="kenpin-doctor-") as scratch:
+            folder = Path(scratch) / "release"
+            unpack_release(config.release, folder)
+            return f"{_proven(folder, config)}; it will be installed at the first start"
     if committed is None:
         raise ReleaseError("none is installed", remedy="Push one from the controller, or set `release`.")
-    release = load_release(slots.slot(committed.slot), threads=config.inspection.threads)
+    return _proven(slots.slot(committed.slot), config)
+
+
+def _proven(folder: Path, config: AgentConfig) -> str:
+    release = load_release(folder, threads=config.inspection.threads)
     check_golden(release)
     return f"{release.label}; its {len(release.manifest.golden)} golden pictures give their scores here"
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kenpin_agent.files import write_atomically
 from kenpin_agent.settings import Wishes
-from kenpin_wire.errors import ConfigError
+from kenpin_wire.errors import ConfigError, os_words
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Memory:
             probe.unlink()
         except OSError as error:
             raise ConfigError(
-                f"the state folder cannot be written ({error.strerror})",
+                f"the state folder cannot be written ({os_words(error)})",
                 where=str(folder),
                 remedy="Give another with `state_dir`, or make this one writable for the agent's user.",
             ) from None
@@ -68,4 +68,4 @@ class Memory:
         try:
             write_atomically(path, data)
         except OSError as error:
-            log.error("%s cannot be written (%s); it will be forgotten at a restart", path, error.strerror)
+            log.error("%s cannot be written (%s); it will be forgotten at a restart", path, os_words(error))

@@ -94,18 +94,17 @@ def list_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     Raises:
         ConfigError: if the folder is not there or holds no picture.
     """
-    if not folder.is_dir():
-        raise ConfigError("no such folder", where=str(folder), remedy="Give a folder of pictures.")
     try:
+        if not folder.is_dir():
+            what = "it is a file, not a folder" if folder.exists() else "no such folder"
+            raise ConfigError(what, where=str(folder), remedy="Give a folder of pictures.")
         entries = [
             path
             for path in (folder.rglob("*") if recursive else folder.iterdir())
             if path.suffix.lower() in SUFFIXES and not _is_hidden(path.relative_to(folder)) and path.is_file()
         ]
     except OSError as error:
-        raise ConfigError(
-            error.strerror or "cannot be listed", where=str(folder), remedy="Make the folder readable."
-        ) from None
+        raise ConfigError.from_os(error, where=str(folder)) from None
     if not entries:
         raise ConfigError(
             "holds no picture",

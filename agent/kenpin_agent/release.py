@@ -71,9 +71,7 @@ def read_manifest(file: Path) -> Manifest:
         with file.open("rb") as stream:
             return _open_zip(stream, file.name)[1]
     except OSError as error:
-        raise ReleaseError(
-            error.strerror or "cannot be read", where=str(file), remedy="Check the path."
-        ) from None
+        raise ReleaseError.from_os(error, where=str(file)) from None
 
 
 def unpack_release(file: Path, into: Path) -> Manifest:
