@@ -33,6 +33,7 @@ def build_router(site: Site, fleet: Fleet) -> APIRouter:
     _add_settings(router, site)
     _add_releases(router, site)
     _add_commands(router, site)
+    _add_unknown(router)
     return router
 
 
@@ -153,6 +154,16 @@ def _add_commands(router: APIRouter, site: Site) -> None:
     ) -> m.Command:
         """How a command fares, waiting up to `wait_s` for its end."""
         return _command(site, device, command_id, wait_s)
+
+
+def _add_unknown(router: APIRouter) -> None:
+    """Last: a program that asks for what is not here is answered as a program, not with a page."""
+
+    @router.get("/{path:path}", include_in_schema=False)
+    def unknown(path: str) -> None:
+        raise NotFoundError(
+            "nothing is there", where=f"/api/v1/{path}", remedy="/openapi.json lists what is."
+        )
 
 
 def _command(site: Site, device: str, command_id: str, wait_s: float = 0.0) -> m.Command:

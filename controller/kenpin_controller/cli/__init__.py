@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from kenpin_wire.errors import KenpinError
@@ -11,7 +12,10 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line: exit status 0, 1 for what went wrong, 2 for a wrong command, 130 for Ctrl-C."""
+    """Run the command line: exit status 0, 1 for what went wrong, 2 for a wrong command, 130 when interrupted."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # what was begun is cleared away, as after Ctrl-C
     try:
         from kenpin_controller.cli.commands import build
 
@@ -27,6 +31,8 @@ def main() -> None:
     except BrokenPipeError:  # `kenpin events | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _fail(str(KenpinError.from_os(error)))
 
 
 def _fail(text: str) -> None:

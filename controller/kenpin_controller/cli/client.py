@@ -24,10 +24,18 @@ class Client:
 
     def __init__(self, server: str, token: str = "") -> None:
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        address = server if "://" in server else f"http://{server}"
         try:
-            self._http = httpx.Client(base_url=f"{server.rstrip('/')}/api/v1", headers=headers, timeout=30.0)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise ConfigError(f"no address ({error})", where="--server") from None
+            url = httpx.URL(f"{address.rstrip('/')}/api/v1")
+        except (httpx.InvalidURL, ValueError):
+            url = httpx.URL()
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ConfigError(
+                f"{server!r} is no address of a controller",
+                where="--server",
+                remedy=f"Give one like {DEFAULT_SERVER}.",
+            )
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=30.0)
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +86,9 @@ class Client:
             answer = response.json()
         except ValueError:
             raise LinkError(
-                f"this is no Kenpin controller (HTTP {response.status_code})", where=str(response.url)
+                f"this is no Kenpin controller (HTTP {response.status_code})",
+                where=str(response.url),
+                remedy="Name it with --server or KENPIN_SERVER.",
             ) from None
         if response.is_success:
             return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 from urllib.parse import quote
 
@@ -10,6 +11,13 @@ import typer
 from kenpin_controller.cli.client import DEFAULT_SERVER, AsJson, Client, Server, Token
 from kenpin_controller.cli.output import ago, number, show, stamp
 from kenpin_wire.errors import KenpinError
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no word for the others."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("a finite number is expected")
+    return value
 
 
 def register(app: typer.Typer) -> None:
@@ -50,9 +58,11 @@ def devices(
 def threshold(
     *,
     device: Annotated[str, typer.Argument(help="The device's name.")],
-    value: Annotated[float | None, typer.Option(help="A score.")] = None,
-    false_rejects: Annotated[float | None, typer.Option(help="A share of good parts, such as 0.01.")] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the device's answer.")] = 5.0,
+    value: Annotated[float | None, typer.Option(callback=_finite, help="A score.")] = None,
+    false_rejects: Annotated[
+        float | None, typer.Option(callback=_finite, help="A share of good parts, such as 0.01.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the device's answer.")] = 5.0,
     server: Server = DEFAULT_SERVER,
     token: Token = "",
 ) -> None:

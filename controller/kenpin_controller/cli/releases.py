@@ -15,7 +15,7 @@ from kenpin_wire.errors import ConfigError, KenpinError
 _File = Annotated[Path, typer.Argument(help="A release file, NAME-VERSION.kenpin.")]
 _Devices = Annotated[list[str] | None, typer.Option("--device", help="A device; may be given again.")]
 _Line = Annotated[str | None, typer.Option("--line", help="A whole line. With neither, every device.")]
-_Wait = Annotated[float, typer.Option("--wait", help="Seconds to wait for every device to be done.")]
+_Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for every device to be done.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -103,9 +103,10 @@ def _add(client: Client, file: Path) -> str:
         with file.open("rb") as opened:
             data = opened.read(MAX_RELEASE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=str(file)) from None
+        raise ConfigError.from_os(error, where=str(file)) from None
     if not data or len(data) > MAX_RELEASE_BYTES:
-        raise ConfigError(f"{len(data)} bytes is no release", where=str(file))
+        what = "it is empty" if not data else f"more than {MAX_RELEASE_BYTES >> 20} MiB, so no release"
+        raise ConfigError(what, where=str(file), remedy="Give a file that `kenpin train` made.")
     record = client.post("/releases", data)
     return f"{record['name']}-{record['version']}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import socket
@@ -13,10 +14,12 @@ import typer
 from pydantic import SecretStr, ValidationError
 
 from kenpin_agent.link.settings import BrokerSettings, TlsSettings
-from kenpin_wire.errors import ConfigError
+from kenpin_wire.errors import ConfigError, os_words
+from kenpin_wire.faults import first_fault
 from kenpin_wire.topics import DEFAULT_PREFIX
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
+_CA_REMEDY = "Give the certificate of the authority that signed the broker's, as PEM."
 
 
 def register(app: typer.Typer) -> None:
@@ -88,14 +91,17 @@ def _bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        remedy = "Give another --port." if error.errno == errno.EADDRINUSE else "Check --host and --port."
         raise ConfigError(
-            f"cannot be served at ({error.strerror})", where=f"{host}:{port}", remedy="Give another --port."
+            f"cannot be served at ({os_words(error)})", where=f"{host}:{port}", remedy=remedy
         ) from None
 
 
 def _broker_settings(
     broker: str, user: str | None, password: str | None, ca: Path | None, prefix: str
 ) -> BrokerSettings:
+    if ca is not None and not ca.is_file():
+        raise ConfigError("no such file", where=f"--broker-ca {ca}", remedy=_CA_REMEDY)
     host, _, port = broker.rpartition(":") if ":" in broker else (broker, "", "8883" if ca else "1883")
     try:
         return BrokerSettings.model_validate(
@@ -109,6 +115,7 @@ def _broker_settings(
             }
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "broker"
-        raise ConfigError(str(first["msg"]), where=f"--broker {broker} ({where})") from None
+        where, what = first_fault(error)
+        raise ConfigError(
+            f"{where or 'broker'}: {what}", where=f"--broker {broker!r}", remedy="Give HOST or HOST:PORT."
+        ) from None

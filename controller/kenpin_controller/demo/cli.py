@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import tempfile
 import time
@@ -53,7 +52,6 @@ def demo(
 
     Exit status 0 only if every camera inspected and every planted anomaly was seen.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kenpin-demo-")))
         pictures = split_pictures(source, folder) if source is not None else None
