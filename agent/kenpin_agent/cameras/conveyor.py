@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kenpin_agent.cameras import defects
 from kenpin_agent.cameras.config import Defect, Design
-from kenpin_agent.cameras.metal import ROOM_H_PX, ROOM_W_PX, Plane, blank, to_bytes
+from kenpin_agent.cameras.metal import ROOM_H_PX, ROOM_W_PX, Plane, axes, blank, static, to_bytes
 from kenpin_agent.seams import Image, Mask
 
 WIDTH_PX, HEIGHT_PX = 640, 480
@@ -134,9 +134,8 @@ def _tints(design: Design) -> tuple[Plane, ...]:
 
 
 def _lay(scene: Image, metal: Image, alpha: Plane, place: npt.NDArray[np.float64]) -> Plane:
-    """Put the part on the belt with its shadow, in place; returns its alpha as it is seen."""
-    cut = cv2.multiply(metal, cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR), scale=1 / 255)
-    laid, seen = _warp(np.asarray(cut, np.uint8), place), _warp(alpha, place)
+    """Put the part on the belt with its shadow, in place, and use `metal` up; returns its alpha as it is seen."""
+    seen = _warp(alpha, place)
     small = cv2.resize(seen, (WIDTH_PX // 4, HEIGHT_PX // 4), interpolation=cv2.INTER_AREA)
     contact = cv2.GaussianBlur(small, (0, 0), 1.4)
     offset = np.array(((1, 0, _SHADOW_PX[0] / 4), (0, 1, _SHADOW_PX[1] / 4)))
@@ -145,7 +144,8 @@ def _lay(scene: Image, metal: Image, alpha: Plane, place: npt.NDArray[np.float64
     light = cv2.resize(light, (WIDTH_PX, HEIGHT_PX), interpolation=cv2.INTER_LINEAR)
     around = cv2.multiply(light, cv2.bitwise_not(seen), scale=1 / 255)
     cv2.multiply(scene, cv2.cvtColor(around, cv2.COLOR_GRAY2BGR), dst=scene, scale=1 / 255)
-    cv2.add(scene, laid, dst=scene)
+    cv2.multiply(metal, cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR), dst=metal, scale=1 / 255)
+    cv2.add(scene, _warp(metal, place), dst=scene)
     return seen
 
 
@@ -173,30 +173,34 @@ def _belt_sheet(design: Design) -> Image:
     """A long piece of woven rubber between two rails."""
     rng = np.random.default_rng(14)
     length = 1600
-    y, x = np.mgrid[:HEIGHT_PX, :length].astype(np.float32)
+    y, x = axes(HEIGHT_PX, length)
     weave = np.sin((x + y) * (2 * np.pi / 7)) * np.sin((x - y) * (2 * np.pi / 7))
-    specks = rng.standard_normal((HEIGHT_PX, length)).astype(np.float32)
-    worn = cv2.GaussianBlur(rng.standard_normal((HEIGHT_PX, length)).astype(np.float32), (0, 0), 24)
-    streaks = cv2.blur(rng.standard_normal((HEIGHT_PX, length)).astype(np.float32), (301, 3))
+    specks = static(rng, HEIGHT_PX, length)
+    worn = cv2.GaussianBlur(static(rng, HEIGHT_PX, length), (0, 0), 24)
+    streaks = cv2.blur(static(rng, HEIGHT_PX, length), (301, 3))
     tone = 1 + 0.10 * weave + 0.045 * specks + 0.05 * worn / worn.std() + 0.04 * streaks / streaks.std()
-    sheet = tone[..., None] * np.array(_BELT[design], np.float32)
+    under = np.exp(-np.arange(HEIGHT_PX, dtype=np.float32) / 10)[: HEIGHT_PX - 2 * _RAIL_PX]
+    shadow = (1 - 0.6 * under - 0.35 * under[::-1])[:, None]
 
     rail = np.abs(np.arange(_RAIL_PX, dtype=np.float32) - 11) / _RAIL_PX
     profile = 168 - 130 * rail**1.1
     profile[-3:] = 40
-    brushed = 1 + 0.03 * streaks[:_RAIL_PX] / streaks.std()
-    bar = (profile[:, None] * brushed)[..., None] * np.array((1.0, 1.0, 0.98), np.float32)
-    sheet[:_RAIL_PX] = bar
-    sheet[-_RAIL_PX:] = bar[::-1]
-    under = np.exp(-np.arange(HEIGHT_PX, dtype=np.float32) / 10)[: HEIGHT_PX - 2 * _RAIL_PX]
-    sheet[_RAIL_PX:-_RAIL_PX] *= (1 - 0.6 * under - 0.35 * under[::-1])[:, None, None]
-    return to_bytes(sheet)
+    bar = profile[:, None] * (1 + 0.03 * streaks[:_RAIL_PX] / streaks.std())
+
+    sheet = np.empty((HEIGHT_PX, length, 3), np.uint8)
+    for channel, (belt, steel) in enumerate(zip(_BELT[design], (1.0, 1.0, 0.98), strict=True)):
+        plane = tone * np.float32(belt)
+        plane[_RAIL_PX:-_RAIL_PX] *= shadow
+        plane[:_RAIL_PX] = bar * np.float32(steel)
+        plane[-_RAIL_PX:] = plane[:_RAIL_PX][::-1]
+        sheet[..., channel] = to_bytes(plane)
+    return sheet
 
 
 @cache
 def _lamp() -> Image:
     """The lamp's field: brightest up left of the middle; 200 is full."""
-    y, x = np.mgrid[:HEIGHT_PX, :WIDTH_PX].astype(np.float32)
+    y, x = axes(HEIGHT_PX, WIDTH_PX)
     away = np.hypot((x - 270) / 460, (y - 190) / 380)
     field = np.clip(206 - 62 * away**2, 90, 255)
     return np.asarray(cv2.merge([field * 0.99, field, field * 1.01]), np.float32).astype(np.uint8)
@@ -205,6 +209,10 @@ def _lamp() -> Image:
 @cache
 def _noise() -> tuple[Image, Image]:
     """The sensor's noise, as what it adds and what it takes away."""
-    noise = np.random.default_rng(15).normal(0, 2.2, (HEIGHT_PX + 160, WIDTH_PX + 160, 3))
-    noise = np.round(noise)
-    return to_bytes(noise), to_bytes(-noise)
+    rng = np.random.default_rng(15)
+    up = np.empty((HEIGHT_PX + 160, WIDTH_PX + 160, 3), np.uint8)
+    down = np.empty_like(up)
+    for more, less in zip(up, down, strict=True):  # by rows: all of it in float64 would be 12 MB, four times
+        noise = np.round(rng.normal(0, 2.2, more.shape))
+        more[:], less[:] = to_bytes(noise), to_bytes(-noise)
+    return up, down

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kenpin_agent.cameras.metal import ROOM_H_PX, ROOM_W_PX, Blank, Plane, to_bytes
+from kenpin_agent.cameras.metal import ROOM_H_PX, ROOM_W_PX, Blank, Plane, axes, static, to_bytes
 from kenpin_agent.seams import Image
 
 _SHIFT = 4  # OpenCV draws in sixteenths of a pixel
@@ -50,7 +50,7 @@ def rust(metal: Image, part: Blank, rng: np.random.Generator) -> Plane:
     Returns:
         How much each pixel was touched, 0 to 255.
     """
-    y, x = _grid()
+    y, x = axes(ROOM_H_PX, ROOM_W_PX)
     grown = np.full((ROOM_H_PX, ROOM_W_PX), -1.0, np.float32)
     centre = part.flat[rng.integers(len(part.flat))]
     for _ in range(rng.integers(1, 4)):
@@ -58,13 +58,13 @@ def rust(metal: Image, part: Blank, rng: np.random.Generator) -> Plane:
         grown = np.maximum(grown, 1.1 - away)
         near = centre + rng.normal(0, 34, 2)
         centre = part.flat[np.abs(part.flat - near).sum(axis=1).argmin()]
-    room = _box(to_bytes((grown > -0.8) * 255.0))
-    shape, speck = _cloud(rng)[room], _cloud(rng)[room]
+    room = _box((grown > -0.8).astype(np.uint8))
+    shape, speck = _cloud(rng, room), _cloud(rng, room)
     strength = np.clip((grown[room] + 0.42 * shape) * 1.9, 0, 1)
     light = np.clip(0.42 + 0.36 * speck, 0, 1)[..., None]
-    colour = (1 - light) * (20, 36, 74) + light * (44, 98, 172)
+    colour = (1 - light) * _colour(20, 36, 74) + light * _colour(44, 98, 172)
     here = metal[room]
-    relief = 0.5 + 0.5 * here.mean(axis=2, keepdims=True) / 150  # the shape shows through
+    relief = 0.5 + 0.5 * here.mean(axis=2, keepdims=True, dtype=np.float32) / 150  # the shape shows through
     cover = (strength * np.clip(0.78 + 0.16 * speck, 0, 1))[..., None]
     metal[room] = to_bytes(here * (1 - cover) + colour * relief * cover)
     touched = _empty()
@@ -126,7 +126,11 @@ def _taper(layer: Plane, course: npt.NDArray[np.float64], width_px: float) -> No
 def _blend(metal: Image, layer: npt.ArrayLike, colour: tuple[int, int, int], opacity: float) -> None:
     room = _box(np.asarray(layer, np.uint8))
     cover = np.asarray(layer, np.float32)[room][..., None] * (opacity / 255)
-    metal[room] = to_bytes(metal[room] * (1 - cover) + np.array(colour, np.float32) * cover)
+    metal[room] = to_bytes(metal[room] * (1 - cover) + _colour(*colour) * cover)
+
+
+def _colour(blue: int, green: int, red: int) -> npt.NDArray[np.float32]:
+    return np.array((blue, green, red), np.float32)
 
 
 def _box(layer: Plane) -> tuple[slice, slice]:
@@ -135,28 +139,24 @@ def _box(layer: Plane) -> tuple[slice, slice]:
     return slice(y, y + height), slice(x, x + width)
 
 
-def _cloud(rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """A cut of fractal noise, mean 0, deviation 1, shape of the part's room."""
+def _cloud(rng: np.random.Generator, box: tuple[slice, slice]) -> npt.NDArray[np.float32]:
+    """Fractal noise, mean 0, deviation 1, for a box of the part's room."""
     sheet = _clouds()
     y, x = rng.integers(sheet.shape[0] - ROOM_H_PX), rng.integers(sheet.shape[1] - ROOM_W_PX)
-    return sheet[y : y + ROOM_H_PX, x : x + ROOM_W_PX]
+    return sheet[y : y + ROOM_H_PX, x : x + ROOM_W_PX][box].astype(np.float32)
 
 
 @cache
-def _clouds() -> npt.NDArray[np.float32]:
+def _clouds() -> npt.NDArray[np.float16]:
     rng = np.random.default_rng(13)
-    sheet = np.zeros((1000, 1100), np.float32)
+    sheet = np.zeros((2 * ROOM_H_PX, 2 * ROOM_W_PX), np.float32)
     for size_px in (14.0, 6.0, 2.5, 1.0):
-        noise = rng.standard_normal(sheet.shape).astype(np.float32)
-        octave = cv2.GaussianBlur(noise, (0, 0), size_px)
-        sheet += octave / octave.std() * size_px**0.35
-    return np.asarray(sheet / sheet.std(), np.float32)
-
-
-@cache
-def _grid() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    y, x = np.mgrid[:ROOM_H_PX, :ROOM_W_PX].astype(np.float32)
-    return y, x
+        octave = np.asarray(cv2.GaussianBlur(static(rng, *sheet.shape), (0, 0), size_px), np.float32)
+        octave /= octave.std()
+        octave *= size_px**0.35
+        sheet += octave
+    sheet /= sheet.std()
+    return sheet.astype(np.float16)  # kept for good; finer than the picture's own steps
 
 
 def _empty() -> Plane:

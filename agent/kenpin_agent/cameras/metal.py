@@ -9,6 +9,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -42,7 +43,7 @@ class Blank:
 
     alpha: Plane
     shade: Plane
-    flat: npt.NDArray[np.int32]
+    flat: npt.NDArray[np.int16]
     corners: tuple[tuple[Point, Point], ...]
     grain: float | None
     _finish: npt.NDArray[np.uint8]
@@ -67,6 +68,20 @@ def to_bytes(array: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     return np.asarray(np.clip(array, 0, 255), np.uint8)
 
 
+def axes(height: int, width: int) -> tuple[Heights, Heights]:
+    """The y and x of each pixel, float32, of shapes (height, 1) and (1, width): together they broadcast."""
+    return np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
+
+
+def static(rng: np.random.Generator, height: int, width: int) -> Heights:
+    """Noise of mean 0 and deviation 1; made by rows, since all of it in float64 first would take three times
+    the memory."""
+    noise = np.empty((height, width), np.float32)
+    for row in noise:
+        row[:] = rng.standard_normal(width)
+    return noise
+
+
 @cache
 def blank(design: Design) -> Blank:
     """The design's blank; drawn at its first use, in some 0.2 s."""
@@ -75,6 +90,7 @@ def blank(design: Design) -> Blank:
 
 _SCALE = 3
 _CHAMFER_PX = 5.0
+_BAND = 128  # rows that are shaded at a time
 _LIGHT = np.array((-0.42, -0.62, 0.66), np.float32)
 
 
@@ -86,8 +102,7 @@ class _Drawing:
         self.solid: Plane = np.zeros(shape, np.uint8)
         self.dents: Heights = np.zeros(shape, np.float32)
         self.soot: Plane = np.zeros(shape, np.uint8)
-        rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-        self._x, self._y = columns / _SCALE, rows / _SCALE
+        self._y, self._x = (axis / _SCALE for axis in axes(*shape))
 
     def outline(self, points: list[Point], rounding_px: float) -> None:
         corners = np.array([_big(point) for point in points], np.int32)
@@ -102,18 +117,21 @@ class _Drawing:
         """A bore, its countersink reaching out to `sink_px`."""
         cv2.circle(self.solid, _big(centre), round(radius_px * _SCALE), (0,), cv2.FILLED)
         if sink_px:
-            away = np.hypot(self._x - centre[0], self._y - centre[1])
-            self.dents += np.clip(sink_px - away, 0, sink_px - radius_px) * 0.8
+            rows, columns = _around(centre, sink_px)
+            away = np.hypot(self._x[:, columns] - centre[0], self._y[rows] - centre[1])
+            self.dents[rows, columns] += np.clip(sink_px - away, 0, sink_px - radius_px) * 0.8
 
     def slot(self, start: Point, end: Point, radius_px: float) -> None:
         cv2.line(self.solid, _big(start), _big(end), (0,), round(2 * radius_px * _SCALE), cv2.LINE_AA)
         self.solid = np.where(self.solid > 127, np.uint8(255), np.uint8(0))
 
     def groove(self, centre: Point, radius_px: float, width_px: float, depth_px: float = 2.5) -> None:
-        away = np.abs(np.hypot(self._x - centre[0], self._y - centre[1]) - radius_px)
+        rows, columns = _around(centre, radius_px + width_px / 2)
+        away = np.abs(np.hypot(self._x[:, columns] - centre[0], self._y[rows] - centre[1]) - radius_px)
         sunk = np.clip((width_px / 2 - away) / 1.5, 0, 1)
-        self.dents += depth_px * sunk
-        self.soot = np.maximum(self.soot, to_bytes(110 * sunk))
+        self.dents[rows, columns] += depth_px * sunk
+        soot = self.soot[rows, columns]
+        np.maximum(soot, to_bytes(110 * sunk), out=soot)
 
     def engrave(self, text: str, origin: Point, height_px: float) -> None:
         letters = np.zeros_like(self.solid)
@@ -128,8 +146,8 @@ class _Drawing:
             round(2.2 * _SCALE),
             cv2.LINE_AA,
         )
-        self.dents += cv2.GaussianBlur(letters, (0, 0), _SCALE * 0.5).astype(np.float32) / 255 * 2.2
-        self.soot = np.maximum(self.soot, letters)
+        self.dents += cv2.GaussianBlur(letters, (0, 0), _SCALE * 0.5) * np.float32(2.2 / 255)
+        np.maximum(self.soot, letters, out=self.soot)
 
     def finished(
         self,
@@ -138,13 +156,7 @@ class _Drawing:
         turned_about: Point | None = None,
         grain: float = 0.0,
     ) -> Blank:
-        depth = cv2.distanceTransform(self.solid, cv2.DIST_L2, 5) / _SCALE
-        height = np.minimum(depth, _CHAMFER_PX).astype(np.float32) * 0.9 - self.dents
-        shade = _shading(cv2.GaussianBlur(height, (0, 0), _SCALE * 0.7))
-        shade = _shown(
-            to_bytes(shade * (1 - self.soot / 255 * 0.42))
-        )  # little light gets into what is engraved
-        quiet = cv2.resize(depth, (ROOM_W_PX, ROOM_H_PX), interpolation=cv2.INTER_AREA) > 14
+        shade, quiet = self._relief()
         rows, columns = np.nonzero(quiet)
         finish, radius = _brushed(), None
         if turned_about is not None:
@@ -156,13 +168,23 @@ class _Drawing:
         return Blank(
             alpha=_shown(self.solid),
             shade=shade,
-            flat=np.stack((columns, rows), axis=1).astype(np.int32),
+            flat=np.stack((columns, rows), axis=1).astype(np.int16),
             corners=tuple(corners),
             grain=None if turned_about else grain,
             _finish=finish,
             _radius=radius,
             _sheen=_sheen(turned_about),
         )
+
+    def _relief(self) -> tuple[Plane, npt.NDArray[np.bool_]]:
+        """Its shape in grey, as shown, and where it is flat. Apart, so that the large arrays are gone after."""
+        depth: Heights = np.asarray(cv2.distanceTransform(self.solid, cv2.DIST_L2, 5), np.float32)
+        depth /= _SCALE
+        quiet = cv2.resize(depth, (ROOM_W_PX, ROOM_H_PX), interpolation=cv2.INTER_AREA) > 14
+        height = np.minimum(depth, _CHAMFER_PX, out=depth)
+        height *= np.float32(0.9)
+        height -= self.dents
+        return _shown(_shading(cv2.GaussianBlur(height, (0, 0), _SCALE * 0.7), self.soot)), quiet
 
 
 def _bracket() -> Blank:
@@ -237,12 +259,22 @@ def _ring() -> Blank:
 _DESIGNS: dict[Design, Callable[[], Blank]] = {"bracket": _bracket, "plate": _plate, "ring": _ring}
 
 
-def _shading(height: npt.ArrayLike) -> Plane:
-    """Lambert and a little Blinn-Phong over a height map; 128 where it is flat."""
+def _shading(height: npt.ArrayLike, soot: Plane) -> Plane:
+    """Lambert and a little Blinn-Phong over a height map; 128 where it is flat. Little light gets to the soot in
+    what is engraved."""
     height = np.asarray(height, np.float32)
+    slope_x, slope_y = cv2.Sobel(height, cv2.CV_32F, 1, 0), cv2.Sobel(height, cv2.CV_32F, 0, 1)
+    shade = np.empty(height.shape, np.uint8)
+    for top in range(0, len(shade), _BAND):  # a dozen steps, whose arrays of the whole part would be 60 MB
+        band = np.s_[top : top + _BAND]
+        grey = _lit(np.asarray(slope_x[band], np.float32), np.asarray(slope_y[band], np.float32))
+        shade[band] = grey * (1 - soot[band] / 255 * 0.42)
+    return shade
+
+
+def _lit(slope_x: Heights, slope_y: Heights) -> Plane:
     step = _SCALE / 8  # Sobel's kernel sums to 8; heights are in shown pixels
-    slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0) * step
-    slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1) * step
+    slope_x, slope_y = slope_x * step, slope_y * step
     length = np.sqrt(slope_x**2 + slope_y**2 + 1)
     facing = (_LIGHT[2] - slope_x * _LIGHT[0] - slope_y * _LIGHT[1]) / length
     half = _LIGHT + np.array((0, 0, 1), np.float32)
@@ -275,7 +307,7 @@ def _bump(at: _Curve, middle: float, width: float, height: float) -> _Curve:
 
 def _sheen(turned_about: Point | None) -> Plane:
     """For each pixel its place in `_gleam`: across the part, or around its axis."""
-    y, x = np.mgrid[:ROOM_H_PX, :ROOM_W_PX].astype(np.float32)
+    y, x = axes(ROOM_H_PX, ROOM_W_PX)
     if turned_about is not None:
         turn = np.arctan2(y - turned_about[1], x - turned_about[0]) / (2 * np.pi) + 0.36
         return to_bytes(turn % 1 * 256)
@@ -290,10 +322,14 @@ def _brushed() -> npt.NDArray[np.uint8]:
     side = 1100
     sheet = np.zeros((side, side), np.float32)
     for length_px, weight in ((401, 1.0), (91, 0.8), (15, 0.45)):
-        noise = rng.standard_normal((side, side)).astype(np.float32)
-        streaks = cv2.blur(noise, (length_px, 1))
-        sheet += weight * streaks / streaks.std()
-    return to_bytes(128 + 6.5 * sheet)
+        streaks: Heights = np.asarray(cv2.blur(static(rng, side, side), (length_px, 1)), np.float32)
+        spread = streaks.std()
+        streaks *= weight
+        streaks /= spread
+        sheet += streaks
+    sheet *= 6.5
+    sheet += 128
+    return to_bytes(sheet)
 
 
 @cache
@@ -305,6 +341,12 @@ def _turned() -> npt.NDArray[np.uint8]:
         smooth = np.convolve(noise, np.hanning(width + 2), mode="same").astype(np.float32)
         marks += weight * smooth / smooth.std()
     return to_bytes(128 + 7.0 * marks[None])
+
+
+def _around(centre: Point, radius_px: float) -> tuple[slice, slice]:
+    """The rows and columns of the drawing that a disc reaches."""
+    (x, y), reach = _big(centre), math.ceil(radius_px * _SCALE) + 1
+    return slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
 
 
 def _big(point: Point) -> tuple[int, int]:
