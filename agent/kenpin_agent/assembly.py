@@ -19,6 +19,7 @@ from kenpin_agent.deployment.deployer import Deployer, Switch
 from kenpin_agent.deployment.slots import Slots
 from kenpin_agent.governor import GovernorSettings
 from kenpin_agent.grabber import Grabber
+from kenpin_agent.heap import one_heap
 from kenpin_agent.heat import HeatWatch
 from kenpin_agent.link.log_handler import LinkLogHandler
 from kenpin_agent.link.outbox import Outbox
@@ -31,7 +32,7 @@ from kenpin_agent.settings import Settings
 from kenpin_agent.settings_desk import SettingsDesk
 from kenpin_agent.telemetry import Vitals
 from kenpin_agent.thermometers import open_thermometer, settings_for_here
-from kenpin_wire.errors import ConfigError
+from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.messages import DesiredRelease
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def run_agent(config: AgentConfig, stop: threading.Event) -> None:
         ConfigError: if the state folder cannot be used, or another agent uses it.
         ReleaseError: if the release that the configuration names is none.
     """
+    one_heap()
     memory = Memory(config.state_dir)
     with _only_one(config.state_dir):
         agent = _assemble(config, memory)
@@ -94,13 +96,21 @@ def _offer_file(file: Path, deployer: Deployer) -> None:
     """Install the release that the configuration names, unless a controller's is committed or it runs already.
 
     Raises:
-        ReleaseError: if it cannot be read.
+        ReleaseError: if it cannot be read and there is no other to go on with.
     """
-    manifest = read_manifest(file)
-    with file.open("rb") as content:
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     committed = deployer.state.committed
-    if committed is not None and (committed.rev > 0 or committed.sha256 == sha256):
+    if committed is not None and committed.rev > 0:
+        return
+    try:
+        manifest = read_manifest(file)
+        with file.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    except ReleaseError as error:
+        if committed is None:
+            raise
+        log.warning("%s Going on with %s.", error, committed.release)
+        return
+    if committed is not None and committed.sha256 == sha256:
         return
     order = DesiredRelease(rev=0, release=manifest.release, sha256=sha256, size=file.stat().st_size)
     deployer.install_file(order, lambda blob: shutil.copyfile(file, blob))

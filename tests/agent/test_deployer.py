@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import json
+import shutil
+import weakref
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,7 +212,8 @@ def test_a_failed_trial_puts_the_old_release_back(
     device.install(files["1"], "1")
     device.order(files["2"], "2")
     device.reach(Phase.ACTIVATING, files["2"])
-    device.switch.take()
+    # The state is stored before the release is offered.
+    wait_until(lambda: (o := device.switch.take()) and o[1], what="the candidate")
     device.deployer.post(Activated())
     device.deployer.post(TrialFailed("it raised"))
     device.reach(Phase.ROLLED_BACK, files["2"])
@@ -277,3 +281,42 @@ def test_a_committed_release_that_became_unreadable_is_fetched_anew(
 def test_the_file_is_a_plain_zip(files: dict[str, Path]) -> None:
     with zipfile.ZipFile(files["1"]) as archive:
         assert {"manifest.json", "encoder.tflite", "head.npz"} < set(archive.namelist())
+
+
+def test_a_release_that_was_replaced_or_refused_is_let_go(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    offered = device.switch.take()
+    assert offered is not None
+    first = weakref.ref(offered[0])
+    del offered
+    device.install(files["2"], "2")
+    wait_until(lambda: first() is None, what="the first release to be freed")
+
+    device.order(files["bad"], "bad")
+    device.reach(Phase.REJECTED, files["bad"])
+    alive = [thing for thing in gc.get_objects() if isinstance(thing, Release)]
+    alive = [release for release in alive if release.folder.is_relative_to(device.folder)]
+    assert {release.label for release in alive} == {"discs-2"}
+
+
+def test_a_file_on_this_device_is_verified_once(tmp_path: Path, files: dict[str, Path]) -> None:
+    link = FakeLink()
+    link.start()
+    deployer = Deployer(Slots(tmp_path), link, SystemClock(), Switch(), threads=1)
+    order = DesiredRelease(
+        rev=0,
+        release=ReleaseName(name="discs", version="1"),
+        sha256=hashlib.sha256(files["1"].read_bytes()).hexdigest(),
+        size=files["1"].stat().st_size,
+    )
+    deployer.install_file(order, lambda blob: shutil.copyfile(files["1"], blob))
+    deployer.start()
+    wait_until(lambda: deployer.state.phase is Phase.ACTIVATING, timeout_s=20, what="the release")
+    deployer.stop()
+    reports = [m.payload for m in link.of(Channel.REPORTED_RELEASE)]
+    phases = [report.phase for report in reports if isinstance(report, ReportedRelease)]
+    assert phases.count(Phase.VERIFYING) == 1
+    assert deployer.state.starts == 0

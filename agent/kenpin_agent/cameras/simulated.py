@@ -5,6 +5,7 @@ from __future__ import annotations
 from kenpin_agent.cameras.config import SimulatedConfig
 from kenpin_agent.cameras.conveyor import render
 from kenpin_agent.cameras.pace import Pace
+from kenpin_agent.heap import give_back
 from kenpin_agent.seams import Clock, Frame, Truth
 
 
@@ -26,6 +27,8 @@ class SimulatedCamera:
             return None
         number, self._next = self._next, self._next + 1
         defect = self._config.defect_of(number)
+        if number == 0:
+            self._draw_sheets()
         image, mask = render(number, self._config.seed, defect, self._config.design)
         return Frame(
             image,
@@ -34,6 +37,11 @@ class SimulatedCamera:
             part=f"{number:06d}-{defect or 'good'}",
             truth=Truth(defect, mask) if defect else Truth(),
         )
+
+    def _draw_sheets(self) -> None:
+        """Draw all textures now, so that no later part takes long, and return what drawing them took."""
+        render(0, self._config.seed, "rust" if "rust" in self._config.defects else None, self._config.design)
+        give_back()
 
     def close(self) -> None:
         self._pace.stop()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kenpin_agent.deployment.fetch import Fetch
 from kenpin_agent.deployment.machine import (
+    RESTING,
     CommittedLost,
     Effect,
     Event,
@@ -33,10 +34,11 @@ from kenpin_agent.deployment.machine import (
     advance,
 )
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.heap import give_back
 from kenpin_agent.release import Release, check_golden, load_release, unpack_release
 from kenpin_agent.seams import Clock, Link, Outgoing
 from kenpin_wire.blocks import unpack_block
-from kenpin_wire.errors import ReleaseError, WireError
+from kenpin_wire.errors import ReleaseError, WireError, os_words
 from kenpin_wire.messages import BlockRequest, DesiredRelease, Phase, ReportedRelease
 from kenpin_wire.topics import Channel
 
@@ -86,12 +88,15 @@ class Deployer:
         self._switch = switch
         self._threads = threads
         self._inbox: queue.Queue[Event | _BlockCame | None] = queue.Queue()
+        self.post(Restarted())  # what was under way when the program ended comes before anything new
         self._state = slots.load()
         self._fetch: Fetch | None = None
         self._asked_s = 0.0
         self._committed: Release | None = None
         self._candidate: Release | None = None
+        self._stored = True
         self._reported_percent = 0.0
+        self._untidy = True
         self._thread = threading.Thread(target=self._run, name="deployer", daemon=True)
 
     @property
@@ -112,11 +117,10 @@ class Deployer:
         except ReleaseError as error:
             log.error("the committed release cannot be loaded: %s", error)
             self._state, _ = advance(self._state, CommittedLost(str(error)))
-            self._slots.store(self._state)
+            self._store()
         return self._committed
 
     def start(self) -> None:
-        self.post(Restarted())
         self._thread.start()
 
     def stop(self) -> None:
@@ -133,9 +137,17 @@ class Deployer:
         self._inbox.put(_BlockCame(sha256, payload))
 
     def install_file(self, order: DesiredRelease, copy_to: Callable[[Path], object]) -> None:
-        """Order a release whose file is on this device already. Called before `start`."""
-        copy_to(self._slots.blob(order.sha256))
+        """Order a release whose file is on this device already. Called before `start`.
+
+        Where the disk does not take it, the deployment fails, and says so.
+        """
         self.post(Ordered(order))
+        blob = self._slots.blob(order.sha256)
+        try:
+            copy_to(blob)
+        except OSError as error:
+            blob.unlink(missing_ok=True)
+            self.post(FetchFailed(_disk_reason(error, 2 * order.size)))
 
     def report(self) -> None:
         """Publish how the deployment stands."""
@@ -161,7 +173,10 @@ class Deployer:
             try:
                 item = self._inbox.get(timeout=_IDLE_S)
             except queue.Empty:
+                if not self._stored:
+                    self._store()
                 self._ask_again()
+                self._tidy()
                 continue
             if item is None:
                 return
@@ -182,7 +197,7 @@ class Deployer:
             log.debug("ignored: %s", error)
             return
         if self._state != before:
-            self._slots.store(self._state)
+            self._store()
         if isinstance(event, TrialPassed):
             self._committed, self._candidate = self._candidate, None
         if isinstance(event, Restarted):
@@ -196,11 +211,24 @@ class Deployer:
             )
             if self._state.phase is not Phase.DOWNLOADING:
                 self._fetch = None
+            self._untidy = True
             self.report()
         for effect in effects:
             follow = self._do(effect)
             if follow is not None:
                 self._happen(follow)
+
+    def _store(self) -> None:
+        """Store the state. One that the disk does not take is in force all the same, and stored once it does:
+        from the older one a restart comes to the same end, since until then no slot is cleared (`_verify`)."""
+        try:
+            self._slots.store(self._state)
+        except OSError as error:
+            if self._stored:
+                log.error("the deployment's state cannot be stored (%s); tried again until it can", os_words(error))
+            self._stored = False
+        else:
+            self._stored = True
 
     def _do(self, effect: Effect) -> Event | None:
         match effect:
@@ -219,6 +247,13 @@ class Deployer:
                 return Ordered(self._state.pending)
         return None
 
+    def _tidy(self) -> None:
+        """When all is done and quiet, and the loop has let go of the release that ran before: its memory goes
+        back to the system, and what verifying took."""
+        if self._untidy and self._state.phase in RESTING:
+            self._untidy = False
+            give_back()
+
     # Fetching ------------------------------------------------------------------------------------------
 
     def _begin_fetch(self) -> Event | None:
@@ -231,6 +266,7 @@ class Deployer:
             return Fetched()
         fetch = Fetch(order.size, order.block_size, written=min(there, order.size) // order.block_size)
         try:
+            self._slots.check_space(2 * order.size - there)  # the file, and what is unpacked from it
             with blob.open("ab") as file:
                 file.truncate(fetch.written * order.block_size)
         except OSError as error:
@@ -295,12 +331,16 @@ class Deployer:
         try:
             if _sha256(blob) != order.sha256:
                 return HashDiffers()
+            if not self._stored:
+                self._slots.store(self._state)
             slot = self._slots.clear(self._state.candidate_slot)
             manifest = unpack_release(blob, slot)
             if manifest.release != order.release:
                 return Refused(f"the file holds {manifest.release}, not {order.release}")
-            self._candidate = load_release(slot, threads=self._threads)
-            check_golden(self._candidate)
+            candidate = load_release(slot, threads=self._threads)
+            check_golden(candidate)
+            self._candidate = candidate
+            give_back()  # two releases are in memory now; what unpacking took need not be besides
         except ReleaseError as error:
             return Refused(str(error))
         except FileNotFoundError:
@@ -324,5 +364,5 @@ def _sha256(path: Path) -> str:
 
 def _disk_reason(error: OSError, needed_bytes: int) -> str:
     if error.errno == errno.ENOSPC:
-        return f"the disk is full; free {needed_bytes / 1e6:.0f} MB on this device"
-    return f"the file cannot be written: {error.strerror or error}"
+        return f"the disk is full; free {needed_bytes / 1e6:.0f} MB on this device and send the release again"
+    return f"the file cannot be written: {os_words(error)}"
