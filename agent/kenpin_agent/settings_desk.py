@@ -30,10 +30,12 @@ class SettingsDesk:
         return self._current
 
     def wish(self, wish: DesiredConfig, *, whole_line: bool) -> None:
-        """Reconcile a desired-settings message. An old or repeated one changes nothing."""
+        """Reconcile a desired-settings message. An old or repeated one changes nothing, but is answered as well:
+        whoever said it learns which revision holds, and a broker that forgot the report has it again."""
         with self._lock:
             wishes = self._wishes.with_newer(wish, whole_line=whole_line)
             if wishes is self._wishes:
+                self._reconcile()
                 return
             self._wishes = wishes
             self._reconcile()

@@ -213,7 +213,7 @@ def test_a_failed_trial_puts_the_old_release_back(
     device.order(files["2"], "2")
     device.reach(Phase.ACTIVATING, files["2"])
     # The state is stored before the release is offered.
-    wait_until(lambda: (o := device.switch.take()) and o[1], what="the candidate")
+    wait_until(lambda: (o := device.switch.take()) and o[0] and o[0].label == "discs-2", what="the candidate")
     device.deployer.post(Activated())
     device.deployer.post(TrialFailed("it raised"))
     device.reach(Phase.ROLLED_BACK, files["2"])

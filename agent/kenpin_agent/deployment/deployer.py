@@ -225,7 +225,9 @@ class Deployer:
             self._slots.store(self._state)
         except OSError as error:
             if self._stored:
-                log.error("the deployment's state cannot be stored (%s); tried again until it can", os_words(error))
+                log.error(
+                    "the deployment's state cannot be stored (%s); tried again until it can", os_words(error)
+                )
             self._stored = False
         else:
             self._stored = True

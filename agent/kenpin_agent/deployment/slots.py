@@ -7,8 +7,11 @@ blobs/SHA256        a release's file while it is being fetched
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -56,11 +59,21 @@ class Slots:
     def blob(self, sha256: str) -> Path:
         return self._folder / "blobs" / sha256
 
+    def check_space(self, needed_bytes: int) -> None:
+        """Before anything is fetched, so that no disk is filled in vain.
+
+        Raises:
+            OSError: with ENOSPC, if there is less.
+        """
+        if shutil.disk_usage(self._folder).free < needed_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def discard_blobs(self, keep: str = "") -> None:
-        """Delete fetched files, but the one with this sha256."""
+        """Delete fetched files, but the one with this sha256. What cannot be deleted stays."""
         for blob in (self._folder / "blobs").iterdir():
             if blob.name != keep:
-                blob.unlink(missing_ok=True)
+                with suppress(OSError):
+                    blob.unlink()
 
     def clear(self, slot: Slot) -> Path:
         """Empty a slot and return its folder's path, which then does not exist."""
