@@ -19,12 +19,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kenpin_agent import containers
 from kenpin_agent.seams import Image
 from kenpin_wire.contract import MAX_JPEG_BYTES
-from kenpin_wire.errors import ConfigError, PictureError
+from kenpin_wire.errors import ConfigError, PictureError, os_words
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 MAX_FILE_BYTES = 128 * 1024 * 1024
+MIN_SIDE_PX = 16  # as of a camera: less shows nothing of a part
 MAX_PIXELS = 64_000_000  # 192 MB decoded: more than any camera of a line gives, and a Pi can still hold it
 
 
@@ -32,7 +34,7 @@ def read_picture(path: Path) -> Image:
     """Read a picture file.
 
     Raises:
-        PictureError: if it cannot be read, is no picture, is damaged, or is absurdly large.
+        PictureError: if it cannot be read, is no picture, is damaged, or is absurdly large or small.
     """
     try:
         size = path.stat().st_size
@@ -45,11 +47,19 @@ def read_picture(path: Path) -> Image:
         data = path.read_bytes()
     except OSError as error:
         raise PictureError(
-            error.strerror or "cannot be read",
+            os_words(error),
             where=str(path),
             remedy="Check that the file is there and readable.",
         ) from None
-    return decode_picture(data, str(path))
+    image = decode_picture(data, str(path))
+    height, width = image.shape[:2]
+    if min(height, width) < MIN_SIDE_PX:
+        raise PictureError(
+            f"a picture of {width} × {height} pixels",
+            where=str(path),
+            remedy=f"A part needs at least {MIN_SIDE_PX} on each side. Take it out.",
+        )
+    return image
 
 
 def decode_picture(data: bytes, where: str) -> Image:
@@ -60,20 +70,21 @@ def decode_picture(data: bytes, where: str) -> Image:
     """
     if not data:
         raise PictureError("the file is empty", where=where, remedy=_REMEDY)
-    claimed = _claimed_size(data)
+    claimed = containers.claimed_size(data)
     if claimed is not None:
         _check_size(*claimed, where)
-    if _is_truncated(data):
-        raise PictureError("the picture is cut short", where=where, remedy=_REMEDY)
+    fault = containers.fault(data)
+    if fault:
+        raise PictureError(fault, where=where, remedy=_REMEDY)
     buffer = np.frombuffer(data, dtype=np.uint8)
     # Only IMREAD_UNCHANGED keeps the alpha channel, and only the others turn a JPEG upright.
-    flags = cv2.IMREAD_COLOR if data.startswith(_JPEG) else cv2.IMREAD_UNCHANGED
+    flags = cv2.IMREAD_COLOR if data.startswith(containers.JPEG) else cv2.IMREAD_UNCHANGED
     try:
         decoded = cv2.imdecode(buffer, flags)
     except cv2.error:
         decoded = None
     if decoded is None:
-        raise PictureError("not a picture, or a damaged one", where=where, remedy=_REMEDY)
+        raise PictureError(containers.DAMAGED, where=where, remedy=_REMEDY)
     _check_size(decoded.shape[1], decoded.shape[0], where)
     return _as_bgr(_as_uint8(decoded, where))
 
@@ -144,8 +155,6 @@ def shrink(image: Image, long_side_px: int) -> Image:
 
 
 _REMEDY = "Save it again as JPEG or PNG, or take it out of the folder."
-_JPEG = b"\xff\xd8"
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _check_size(width: int, height: int, where: str) -> None:
@@ -155,33 +164,6 @@ def _check_size(width: int, height: int, where: str) -> None:
             where=where,
             remedy="Make it smaller, or take it out.",
         )
-
-
-def _claimed_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height from a PNG's or JPEG's header: a few kilobytes can claim gigabytes of pixels."""
-    if data.startswith(_PNG) and len(data) >= 24:
-        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
-    if not data.startswith(_JPEG):
-        return None
-    position = 2
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a start of frame
-            return int.from_bytes(data[position + 7 : position + 9]), int.from_bytes(
-                data[position + 5 : position + 7]
-            )
-        position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return None
-
-
-def _is_truncated(data: bytes) -> bool:
-    """Whether the file's end is missing. The decoder would fill the rest with grey and say nothing."""
-    if data.startswith(_JPEG):
-        # Scan data never holds 0xFF 0xDA, so the last one begins the last scan, and an end must follow it.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
-    if data.startswith(_PNG):
-        return b"IEND" not in data
-    return False
 
 
 def _as_uint8(decoded: npt.NDArray[np.generic], where: str) -> npt.NDArray[np.uint8]:

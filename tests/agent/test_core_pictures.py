@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from kenpin_agent import containers
 from kenpin_agent.pictures import (
     MAX_PIXELS,
     decode_picture,
@@ -181,3 +182,46 @@ def test_a_small_picture_is_not_enlarged() -> None:
 def test_an_impossible_limit_is_an_error_and_no_endless_loop() -> None:
     with pytest.raises(PictureError, match="does not fit"):
         encode_jpeg(part(0), max_bytes=10)
+
+
+def test_a_jpeg_with_a_sector_of_another_file_in_it_is_refused_nearly_always() -> None:
+    data = cv2.imencode(".jpg", cv2.resize(part(0), (640, 480)))[1].tobytes()
+    rng, refused = np.random.default_rng(0), 0
+    for at in rng.integers(700, len(data) - 4200, 100):
+        found = containers.fault(data[:at] + rng.bytes(4096) + data[at + 4096 :])
+        refused += found == containers.DAMAGED
+    assert refused >= 85  # of 100; the rest hold, by chance, what an end looks like
+
+
+@pytest.mark.parametrize("flags", [[cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4], []])
+def test_a_sound_jpeg_of_any_kind_is_read_with_what_follows_it(flags: list[int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = cv2.imencode(".jpg", image, flags)[1].tobytes()
+    assert decode_picture(data + b"a maker's own data", "x").shape == image.shape
+
+
+def test_a_picture_of_a_pixel_is_no_picture_of_a_part(tmp_path: Path) -> None:
+    (tmp_path / "dot.png").write_bytes(png(np.zeros((1, 1, 3), np.uint8)))
+    with pytest.raises(PictureError, match=r"dot\.png: a picture of 1 × 1 pixels.*16"):
+        read_picture(tmp_path / "dot.png")
+
+
+def test_a_file_in_a_folder_s_place_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "good").touch()
+    with pytest.raises(ConfigError, match="a file, not a folder"):
+        list_pictures(tmp_path / "good")
+
+
+def test_a_name_that_breaks_lines_or_is_no_text_stays_on_one_line(tmp_path: Path) -> None:
+    for name in ("a\nb.png", "\x1b[31m.png", "\udcff.png"):
+        (tmp_path / name).touch()
+        with pytest.raises(PictureError) as refused:
+            read_picture(tmp_path / name)
+        assert str(refused.value).isprintable()
+
+
+def test_folders_linked_in_a_circle_are_listed_once(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "round").symlink_to(tmp_path)
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    assert list_pictures(tmp_path, recursive=True) == [tmp_path / "a.png"]
