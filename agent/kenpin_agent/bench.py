@@ -9,6 +9,7 @@ first verdict, as a person who powers a Pi would; then the child measures the re
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -17,11 +18,19 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kenpin_agent.threads import one_thread_environment
 from kenpin_wire.errors import ConfigError, KenpinError
+from kenpin_wire.messages import Verdict
+
+if TYPE_CHECKING:
+    from kenpin_agent.release import Release
+    from kenpin_agent.seams import Frame
 
 ROUNDS = 200
+LIVE_FRAMES = 300
+"""Frames that are inspected and reported, every tenth of them as an anomaly, before memory is looked at."""
 START_BUDGET_S = 2.0
 RSS_BUDGET_MB = 150.0
 
@@ -37,7 +46,8 @@ class Report:
         ratio: Frame → verdict ÷ `invoke`; the median of 200 pairs, each measured one after the other.
         ratio_budget: What it may be at most.
         first_verdict_s: From the start of the process.
-        rss_mb: Resident, with everything loaded that an agent imports.
+        rss_mb: Resident, in megabytes (10^6 bytes), after `LIVE_FRAMES` frames as an agent inspects and reports
+            them while its broker is away: with link, outbox on disk, heatmaps and events.
     """
 
     release: str
@@ -122,8 +132,11 @@ def _row(name: str, value: float, budget: float, unit: str) -> str:
 
 def _child(folder: Path, pictures: Path | None) -> None:
     """First verdict at once, then the figures as JSON, on standard output."""
+    from kenpin_agent.heap import give_back, one_heap
+
+    one_heap()
+
     import numpy as np
-    import psutil
 
     import kenpin_agent.assembly  # noqa: F401 (a real agent has all of this in memory)
     from kenpin_agent.inspect import inspect
@@ -153,6 +166,7 @@ def _child(folder: Path, pictures: Path | None) -> None:
     look(frames[0], heatmap=False)
     sys.stdout.write(verdicts[0] + "\n")
     sys.stdout.flush()
+    give_back()
 
     frames += [Frame(read_picture(file), 0, 0.0) for file in files[1:8]]
     plain, drawn, invokes = [], [], []
@@ -181,9 +195,48 @@ def _child(folder: Path, pictures: Path | None) -> None:
         "frame_ms": round(frame_ms, 4),
         "ratio": round(ratio, 4),
         "ratio_budget": 2.0 if release.head.kind == "patch_knn" else 1.25,
-        "rss_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
+        "rss_mb": _live_rss_mb(release, frames, folder.parent),
     }
     sys.stdout.write(json.dumps(answer))
+
+
+def _live_rss_mb(release: Release, frames: list[Frame], scratch: Path) -> float:
+    """What an agent holds after `LIVE_FRAMES` frames; `scratch` is where its outbox lies."""
+    from dataclasses import replace
+
+    from kenpin_agent.clock import SystemClock
+    from kenpin_agent.inspect import inspect
+    from kenpin_agent.judge import Judge, JudgeState
+    from kenpin_agent.link.outbox import Outbox
+    from kenpin_agent.link.paho_link import PahoLink
+    from kenpin_agent.link.settings import BrokerSettings
+    from kenpin_agent.reporting import Reporter
+    from kenpin_agent.telemetry import Vitals
+    from kenpin_wire.topics import Address
+
+    clock, address = SystemClock(), Address("bench", "bench", "bench")
+    reporter = Reporter(address)
+    nobody = BrokerSettings(port=1)
+    link = PahoLink(nobody, address, Outbox(scratch / "outbox.sqlite", clock), clock)
+    logging.disable(logging.WARNING)  # that nobody answers there
+    link.start()
+    judges = Judge(1e9), Judge(-1e9)  # for whom every part is good, and none
+    for number in range(LIVE_FRAMES):
+        frame = replace(frames[number % len(frames)], captured_s=clock.monotonic_s(), part=str(number))
+        anomalous = number % 10 == 9
+        _, inspection = inspect(
+            frame,
+            release,
+            JudgeState(),
+            judges[anomalous],
+            wanted=lambda verdict: verdict is Verdict.ANOMALY,
+            monotonic_s=clock.monotonic_s,
+        )
+        for message in reporter.report(inspection, wall_s=clock.wall_s()):
+            link.publish(message)
+    rss_mb = Vitals(scratch).memory_mb()
+    link.stop()
+    return rss_mb
 
 
 def _ms(action: Callable[[], object]) -> float:
