@@ -44,7 +44,7 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
     holdout: Annotated[
         float, typer.Option(help="The share of good pictures kept out, for calibration and for `evaluate`.")
     ] = 0.4,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same release.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same release.")] = 0,
 ) -> None:
     """Make a release from pictures of good parts."""
     from kenpin_models.train import train as run
@@ -122,6 +122,4 @@ def _write_json(figures: dict[str, Any], out: str) -> None:
     try:
         Path(out).write_text(text)
     except OSError as error:
-        raise ConfigError(
-            f"cannot be written ({error.strerror})", where=out, remedy="Give a file in a folder that exists."
-        ) from None
+        raise ConfigError.from_os(error, where=out) from None

@@ -17,12 +17,12 @@ from kenpin_agent.heatmap import upsample
 from kenpin_agent.judge import Judge, JudgeState, judge
 from kenpin_agent.pictures import list_pictures, picture_id, read_picture
 from kenpin_agent.prepare import prepare
-from kenpin_agent.release import Release, load_release, unpack_release
+from kenpin_agent.release import Release, check_golden, load_release, unpack_release
 from kenpin_agent.seams import Image, Mask
 from kenpin_models.metrics import Floats, aupro, auroc, pixel_auroc, share_above, tpr_at_fpr
 from kenpin_models.progress import shown_on
 from kenpin_models.samples import Progress
-from kenpin_wire.errors import ConfigError, PictureError, ReleaseError
+from kenpin_wire.errors import ConfigError, PictureError, ReleaseError, os_words
 
 PIXELS_LONG_SIDE = 256
 """Masks and maps are compared at this size, as is usual (anomalib's default); a map is 24 patches wide."""
@@ -77,21 +77,23 @@ def evaluate(
 
     Raises:
         ConfigError: if a folder is missing or empty, or no good picture is left.
-        ReleaseError: if the file is no sound release.
+        ReleaseError: if the file is no sound release, or does not give its golden scores here.
         PictureError: if a mask cannot be read or is of another shape than its picture.
     """
     if not file.is_file():
         raise ConfigError("no such file", where=str(file), remedy="Give a release made by `kenpin train`.")
     good_paths, bad_paths = list_pictures(good), list_pictures(bad)
     mask_paths = {path.stem: path for path in list_pictures(masks)} if masks else {}
-    with tempfile.TemporaryDirectory(prefix="kenpin-") as folder, shown_on(console) as progress:
+    with tempfile.TemporaryDirectory(prefix="kenpin-") as folder:
         release = _open(file, Path(folder) / "release")
+        check_golden(release)
+    with shown_on(console) as progress:
         fitted = frozenset(release.manifest.fitted_on)
         good_shown, good_warnings = _show(release, good_paths, "scoring good pictures", fitted, progress)
         bad_shown, bad_warnings = _show(release, bad_paths, "scoring bad pictures", fitted, progress)
         n_excluded = len(good_paths) - len(good_shown) - len(good_warnings)
         _check_left(good_shown, good, n_excluded)
-        _check_left(bad_shown, bad, 0)
+        _check_left(bad_shown, bad, len(bad_paths) - len(bad_shown) - len(bad_warnings))
         with threadpool_limits(1, user_api="blas"):
             encoder_ms, frame_ms = _time(release, read_picture(bad_shown[0].path))
     good_scores, bad_scores = [s.score for s in good_shown], [s.score for s in bad_shown]
@@ -138,7 +140,7 @@ def _open(file: Path, folder: Path) -> Release:
         unpack_release(file, folder)
     except OSError as error:
         raise ReleaseError(
-            f"cannot be unpacked ({error.strerror})", where=str(file), remedy="Check the file and the disk."
+            f"cannot be unpacked ({os_words(error)})", where=str(file), remedy="Check the file and the disk."
         ) from None
     return load_release(folder)
 

@@ -76,7 +76,8 @@ def read_samples(
             continue
         identity = picture_id(image)
         if identity in samples:
-            warnings.append(f"left out: {path}: the same picture as {samples[identity].path.name}")
+            twin = PictureError(f"the same picture as {samples[identity].path.name}", where=str(path))
+            warnings.append(f"left out: {twin}")
             continue
         samples[identity] = Sample(path, identity, spec)
     progress(step, len(paths), len(paths))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from kenpin_models.samples import (
 )
 from kenpin_models.select import Selection, select
 from kenpin_models.synthetic import Kind, add_defect
-from kenpin_wire.errors import ConfigError
+from kenpin_wire.errors import ConfigError, PictureError
 from kenpin_wire.manifest import HeadKind, Manifest
 from kenpin_wire.messages import ReleaseName
 
@@ -107,7 +108,7 @@ def train(
     with shown_on(console) as progress, threadpool_limits(1, user_api="blas"):
         samples, warnings = read_samples(paths, spec, step="reading good pictures", progress=progress)
         _check_enough(samples, good)
-        bad_features, more_warnings = _see_bad(bad, eye, progress)
+        bad_features, more_warnings = _see_bad(bad, samples, eye, progress)
         fitted, held_out = _split(samples, holdout, rng)
         copies = COPIES if len(fitted) <= FEW else 0
         seen = see_good(fitted, eye, rng, copies=copies, progress=progress)
@@ -178,6 +179,10 @@ def _check_place(out: Path) -> None:
     if out.is_dir() or not out.parent.is_dir():
         what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise ConfigError(what, where=str(out), remedy="Give a file in a folder that exists.")
+    if not os.access(out.parent, os.W_OK):
+        raise ConfigError(
+            "its folder cannot be written", where=str(out), remedy="Give a file in a folder that can be."
+        )
 
 
 def _label(out: Path, name: str | None, version: str | None) -> ReleaseName:
@@ -202,13 +207,21 @@ def _check_enough(samples: Sequence[Sample], folder: Path) -> None:
         )
 
 
-def _see_bad(folder: Path | None, eye: Eye, progress: Progress) -> tuple[list[Features], list[str]]:
+def _see_bad(
+    folder: Path | None, good: Sequence[Sample], eye: Eye, progress: Progress
+) -> tuple[list[Features], list[str]]:
     if folder is None:
         return [], []
     samples, warnings = read_samples(
         list_pictures(folder), eye.spec, step="reading bad pictures", progress=progress
     )
-    return [eye.see(sample.image) for sample in samples], warnings
+    both = {sample.id for sample in good}
+    warnings += [
+        f"left out: {PictureError('it is among the good ones too', where=str(sample.path))}"
+        for sample in samples
+        if sample.id in both
+    ]
+    return [eye.see(sample.image) for sample in samples if sample.id not in both], warnings
 
 
 def _split(

@@ -19,7 +19,7 @@ from kenpin_models.evaluate import evaluate
 from kenpin_models.train import TrainResult
 from kenpin_wire.errors import ConfigError, PictureError, ReleaseError
 from support.rendered_parts import Parts
-from support.small_release import part
+from support.small_release import members_of, part, write_zip
 
 PROMISED = {
     "image_auroc", "tpr_at_1pct_fpr", "fpr_at_threshold", "recall_at_threshold", "pixel_auroc", "aupro",
@@ -64,6 +64,27 @@ def test_a_folder_of_fitted_pictures_only_is_refused(
             shutil.copy(path, tmp_path)
     with pytest.raises(ConfigError, match="fitted on all"):
         evaluate(trained.file, tmp_path, parts.bad)
+
+
+def test_fitted_pictures_among_the_bad_ones_are_said_to_be_that(
+    trained: TrainResult, parts: Parts, tmp_path: Path
+) -> None:
+    for path in list_pictures(parts.good):
+        if picture_id(read_picture(path)) in trained.manifest.fitted_on:
+            shutil.copy(path, tmp_path)
+    with pytest.raises(ConfigError, match="fitted on all"):
+        evaluate(trained.file, parts.good, tmp_path)
+
+
+def test_a_release_whose_golden_pictures_disagree_is_not_measured(
+    trained: TrainResult, parts: Parts, tmp_path: Path
+) -> None:
+    members = members_of(trained.file)
+    manifest = json.loads(members["manifest.json"])
+    manifest["golden"][0]["score"] += 1.0
+    members["manifest.json"] = json.dumps(manifest).encode()
+    with pytest.raises(ReleaseError, match=r"golden/0\.png scores"):
+        evaluate(write_zip(tmp_path / "liar.kenpin", members), parts.good, parts.bad)
 
 
 def test_a_damaged_picture_is_left_out_by_name(trained: TrainResult, parts: Parts, tmp_path: Path) -> None:

@@ -121,6 +121,15 @@ def test_labelled_bad_parts_help_to_choose(parts: Parts, tmp_path: Path) -> None
     assert not known & {picture_id(read_picture(path)) for path in list_pictures(parts.bad)}
 
 
+def test_a_good_picture_among_the_bad_ones_counts_as_good(parts: Parts, tmp_path: Path) -> None:
+    (bad := tmp_path / "bad").mkdir()
+    twin = list_pictures(parts.good)[0]
+    shutil.copy(twin, bad / "a\nb.png")
+    result = train(parts.good, tmp_path / "x.kenpin", head="cosine", bad=bad, size=96)
+    assert result.manifest.report["arguments"]["bad"] == 0
+    assert any(r"a\nb.png: it is among the good ones too" in line for line in result.warnings)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
