@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
 from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.manifest import Calibration
 from kenpin_wire.messages import Threshold, Verdict
+
+FEW = 99
+"""Below so many scores a rate of 1 % cannot be promised, and thresholds are estimates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +89,18 @@ def threshold_for(calibration: Calibration, wish: Threshold | None) -> float:
     return false_reject_threshold(calibration.scores, wish.false_rejects)
 
 
-def false_reject_threshold(scores: list[float], target: float) -> float:
-    """The lowest threshold above which a new good part comes with a chance of at most `target`.
+def false_reject_threshold(scores: Sequence[float], target: float) -> float:
+    """The threshold above which a new good part comes with a chance of about `target`. Trainer and device both
+    go by it, so that the same rate means the same threshold. A lower rate never lowers it.
 
-    Split conformal prediction (Vovk et al. 2005): of n + 1 exchangeable scores the new one is as likely at
-    any rank, so the ⌈(n + 1)(1 − target)⌉th of the n lies below it with a chance of at most `target`.
+    From `FEW` scores on it is a promise, by split conformal prediction (Vovk et al. 2005): of n + 1
+    exchangeable scores the new one is as likely at any rank, so the ⌈(n + 1)(1 − target)⌉th of the n lies below
+    it with a chance of at most `target`. When that rank is above n, the threshold goes past the greatest by an
+    exponential tail, `scale · ln(1 / ((n + 1) target))`, its scale the mean excess over the median.
 
-    When that rank is above n there are too few scores to promise the target. The threshold then goes past
-    the greatest by an exponential tail, `scale · ln(1 / ((n + 1) target))`, which is 0 just where the promise
-    ends. Its scale is the mean excess of the upper half over the median, but at least a fiftieth of the
-    greatest score, for scores that hardly differ. An estimate, no promise.
+    With fewer scores nothing can promise 1 %, and going by the greatest of them lets most bad parts by when one
+    good picture is odd. There the rate's quantile is estimated, by a normal distribution with the scores' mean
+    and deviation (docs/measurements.md has what that costs and brings).
 
     Args:
         scores: Of good parts that the head was not fitted on, any order, at least one.
@@ -101,6 +108,10 @@ def false_reject_threshold(scores: list[float], target: float) -> float:
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     n = ordered.size
+    if n < FEW:
+        mean = float(ordered.mean())
+        deviation = max(float(ordered.std()), 0.01 * abs(mean))  # for pictures that are all alike
+        return mean + NormalDist().inv_cdf(1 - target) * deviation
     rank = math.ceil((n + 1) * (1 - target) - 1e-9)  # (n + 1)(1 − 0.1) must not become 9.000000000000002
     if rank <= n:
         return float(ordered[max(rank, 1) - 1])
