@@ -45,7 +45,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Device:
     """A deployer with a link in the test's hands, and a controller that serves files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, running: bool = True) -> None:
         self.folder = folder
         self.link = FakeLink()
         self.link.start()
@@ -55,7 +55,13 @@ class Device:
         self.asked: list[tuple[int, int]] = []
         self._read = 0
         self._rev = self.deployer.state.order.rev if self.deployer.state.order else 0
-        self.deployer.start()
+        if running:
+            self.deployer.start()
+
+    def last_report(self) -> ReportedRelease:
+        payload = self.link.of(Channel.REPORTED_RELEASE)[-1].payload
+        assert isinstance(payload, ReportedRelease)
+        return payload
 
     def order(self, file: Path, version: str) -> None:
         self._rev += 1
@@ -135,14 +141,8 @@ def test_a_release_is_fetched_proved_and_committed(
     device = start()
     device.install(files["1"], "1")
     assert device.running() == "discs-1"
-
-    def last_report() -> ReportedRelease:
-        payload = device.link.of(Channel.REPORTED_RELEASE)[-1].payload
-        assert isinstance(payload, ReportedRelease)
-        return payload
-
-    wait_until(lambda: last_report().phase is Phase.COMMITTED, what="the report")
-    assert (str(last_report().installed), last_report().percent) == ("discs-1", 100.0)
+    wait_until(lambda: device.last_report().phase is Phase.COMMITTED, what="the report")
+    assert (str(device.last_report().installed), device.last_report().percent) == ("discs-1", 100.0)
     again = start()
     assert again.started_with is not None
     assert again.started_with.label == "discs-1"
@@ -264,6 +264,83 @@ def test_a_full_disk_fails_the_deployment_not_the_device(
     device.reach(Phase.FAILED_NO_CHANGE, files["2"])
     assert "disk is full" in device.deployer.state.reason
     assert device.running() == "discs-1"
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the state cannot be stored."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Slots, "store", refuse)
+
+
+def test_a_deployment_whose_state_cannot_be_stored_ends_with_its_reason_and_clears_no_slot(
+    start: Callable[[], Device], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    full_disk(monkeypatch)
+    device.order(files["2"], "2")
+    device.reach(Phase.FAILED_NO_CHANGE, files["2"])
+    wait_until(lambda: "disk is full" in device.last_report().reason, what="the report")
+    assert device.last_report().phase == Phase.FAILED_NO_CHANGE
+    monkeypatch.undo()
+    wait_until(
+        lambda: Slots(device.folder).load().phase is Phase.FAILED_NO_CHANGE,
+        what="the state, stored after all",
+    )
+    assert start().running() == "discs-1"
+
+
+def test_a_trial_that_fails_on_a_full_disk_is_reverted_all_the_same(
+    start: Callable[[], Device], files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    device.order(files["2"], "2")
+    device.reach(Phase.ACTIVATING, files["2"])
+    device.deployer.post(Activated())
+    full_disk(monkeypatch)
+    device.deployer.post(TrialFailed("it raised"))
+    last: list[tuple[Release | None, bool]] = []
+    wait_until(
+        lambda: last.extend([o] if (o := device.switch.take()) else []) or (last and not last[-1][1]),
+        what="the way back",
+    )
+    release = last[-1][0]
+    assert release is not None
+    assert release.label == "discs-1"
+
+
+def test_a_release_larger_than_the_disk_is_never_asked_for(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    device.asked.clear()
+    order = DesiredRelease(rev=9, release=ReleaseName(name="x", version="1"), sha256="0" * 64, size=10**15)
+    device.deployer.post(Ordered(order))
+    device.reach(Phase.FAILED_NO_CHANGE, files["1"])
+    assert "the disk is full" in device.deployer.state.reason
+    assert not device.asked
+
+
+def test_a_file_of_this_device_that_its_disk_cannot_take_fails_with_the_reason(
+    tmp_path: Path, files: dict[str, Path]
+) -> None:
+    def refuse(blob: Path) -> None:
+        blob.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    device = Device(tmp_path, running=False)
+    order = DesiredRelease(rev=0, release=ReleaseName(name="discs", version="1"), sha256="0" * 64, size=100)
+    device.deployer.install_file(order, refuse)
+    device.deployer.start()
+    device.reach(Phase.FAILED_NO_CHANGE, files["1"])
+    device.deployer.stop()
+    assert "disk is full" in device.last_report().reason
+    assert sum(blob.stat().st_size for blob in (tmp_path / "blobs").iterdir()) == 0
 
 
 def test_a_committed_release_that_became_unreadable_is_fetched_anew(

@@ -9,9 +9,12 @@ import pytest
 from kenpin_agent.config import load_config
 from kenpin_agent.memory import Memory
 from kenpin_agent.settings import Settings, Wishes, reconcile
+from kenpin_agent.settings_desk import SettingsDesk
+from kenpin_agent.testing.link import FakeLink
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.manifest import Calibration, Encoder, Golden, Head, Heatmap, Input, Manifest
-from kenpin_wire.messages import DesiredConfig, ReleaseName, Threshold
+from kenpin_wire.messages import DesiredConfig, ReleaseName, ReportedConfig, Threshold
+from kenpin_wire.topics import Channel
 
 OWN = Settings(heatmap_every=5)
 
@@ -67,6 +70,16 @@ def test_an_older_or_repeated_wish_changes_nothing() -> None:
     for rev in (4, 5):
         assert wishes.with_newer(wish(rev, inspection=True), whole_line=False) is wishes
     assert wishes.with_newer(wish(1, inspection=True), whole_line=True).line is not None
+
+
+def test_an_older_wish_is_answered_with_the_revision_that_holds(tmp_path: Path) -> None:
+    link = FakeLink()
+    link.start()
+    desk = SettingsDesk(OWN, Memory(tmp_path), link)
+    for rev in (5, 3, 5):
+        desk.wish(wish(rev, inspection=rev == 5), whole_line=False)
+    reports = [message.payload for message in link.of(Channel.REPORTED_CONFIG)]
+    assert [(r.rev, r.inspection) for r in reports if isinstance(r, ReportedConfig)] == [(5, True)] * 3
 
 
 def test_reconciling_twice_is_reconciling_once() -> None:
