@@ -13,6 +13,7 @@ from sqlalchemy import text
 from kenpin_controller.api.guard import MAX_BODY_BYTES
 from kenpin_controller.app import build_app
 from kenpin_wire.messages import (
+    MAX_WHOLE,
     AnomalyData,
     AnomalyEvent,
     Reply,
@@ -160,6 +161,21 @@ REFUSED = [
     ("POST", "/rollouts", {"release": {"name": "../x", "version": "1"}}, 422),
     ("POST", "/devices/cam-1/commands/PING", None, 422),
 ]
+
+
+def test_what_is_not_there_is_told_to_a_program_as_to_a_program(api, agent):
+    for path in ("/nothing", "/devices/cam-1/nothing", "/nothing/../at/all"):
+        answer = api.get(path)
+        assert (answer.status_code, set(answer.json())) == (404, {"error", "where", "remedy"})
+
+
+def test_a_device_that_claims_the_last_revision_is_refused_in_words(api, agent):
+    agent.say(Channel.REPORTED_CONFIG, ReportedConfig(rev=MAX_WHOLE, release="metal-1", boot=1, seq=9))
+    wait_until(lambda: api.get("/devices/cam-1").json()["settings"]["rev"] == MAX_WHOLE, what="the claim")
+    answer = api.put("/devices/cam-1/threshold", json={"value": 4.5})
+    assert answer.status_code == 409
+    assert "no" in answer.json()["error"]
+    assert "in its name" in answer.json()["remedy"]
 
 
 def test_a_refusal_names_what_where_and_remedy(api, agent):

@@ -1,5 +1,6 @@
 """The `kenpin` command: says what is, asks for what shall be, and fails in one line."""
 
+import errno
 import json
 import os
 import signal
@@ -142,6 +143,38 @@ def test_a_controller_that_is_not_there_is_told_in_one_line(kenpin, server):
     assert status == 1
     assert err.startswith("kenpin: ")
     assert err.count("\n") == 1
+
+
+def test_a_controller_is_found_without_its_http(kenpin, at, agent):
+    assert kenpin("devices", "--server", at.removeprefix("http://"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--value", "nan"), ("--value", "inf"), ("--false-rejects", "nan"), ("--wait", "nan")]
+)
+def test_a_number_that_is_none_is_a_wrong_command(kenpin, arguments):
+    status, _, err = kenpin("threshold", "cam-1", *arguments)
+    assert status == 2
+    assert arguments[0] in err or "finite" in err
+
+
+def test_a_certificate_that_is_not_there_is_told_before_anything_starts(kenpin, tmp_path):
+    status, _, err = kenpin("serve", "--broker-ca", str(tmp_path / "ca.pem"), "--data", str(tmp_path / "d"))
+    assert status == 1
+    assert "ca.pem: no such file" in err
+    assert not (tmp_path / "d").exists()
+
+
+def test_what_the_operating_system_refuses_is_one_line(kenpin, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/x")
+
+    monkeypatch.setattr("kenpin_models.train.train", refuse)
+    status, _, err = kenpin("train", str(tmp_path), "-o", "x.kenpin")
+    assert (status, err) == (
+        1,
+        "kenpin: /tmp/x: No space left on device. The disk is full: free some space.\n",
+    )
 
 
 def test_the_version_is_told(kenpin):

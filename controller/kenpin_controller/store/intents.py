@@ -14,11 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from kenpin_controller.errors import ConflictError
 from kenpin_controller.operations import RolloutRecord
 from kenpin_controller.store import schema as t
 from kenpin_controller.store.database import store_error, upsert
 from kenpin_controller.store.writes import SUPERSEDED
-from kenpin_wire.messages import DesiredConfig, DesiredRelease, Message, Phase, ReleaseName
+from kenpin_wire.messages import MAX_WHOLE, DesiredConfig, DesiredRelease, Message, Phase, ReleaseName
 from kenpin_wire.topics import Address, Channel
 
 ENDED = frozenset(
@@ -97,7 +98,7 @@ class Intents:
         with self._write(deed) as connection:
             previous = _load(connection, address, Channel.SET_CONFIG)
             config = DesiredConfig.model_validate_json(previous) if previous else DesiredConfig(rev=0)
-            rev = max(config.rev, reported_rev) + 1
+            rev = _next_rev(config.rev, reported_rev, address)
             config = DesiredConfig.model_validate(dict(change(config)) | {"rev": rev})
             _save(connection, Desire(address, Channel.SET_CONFIG, config), rev)
         return config
@@ -125,7 +126,7 @@ class Intents:
             for target in targets:
                 previous = _load(connection, target.address, Channel.SET_RELEASE)
                 stored_rev = DesiredRelease.model_validate_json(previous).rev if previous else 0
-                rev = max(stored_rev, target.reported_rev) + 1
+                rev = _next_rev(stored_rev, target.reported_rev, target.address)
                 message = order.model_copy(update={"rev": rev, "rollout": rollout})
                 desire = Desire(target.address, Channel.SET_RELEASE, message)
                 _save(connection, desire, rev)
@@ -223,6 +224,22 @@ def _load(connection: Connection, address: Address, channel: Channel) -> str:
         )
     )
     return json.dumps(body) if body is not None else ""
+
+
+def _next_rev(stored: int, reported: int, address: Address) -> int:
+    """Beyond what was asked for and what the device says: it ignores whatever is not newer.
+
+    Raises:
+        ConflictError: if there is none. Nobody counts that far; somebody said so in the device's name.
+    """
+    rev = max(stored, reported) + 1
+    if rev > MAX_WHOLE:
+        raise ConflictError(
+            f"it reports revision {reported}, and there is none after that",
+            where=address.device,
+            remedy="Restrict who may speak in its name on the broker, and give the device a new name.",
+        )
+    return rev
 
 
 def _save(connection: Connection, desire: Desire, rev: int) -> None:
