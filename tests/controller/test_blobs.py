@@ -74,7 +74,7 @@ def test_what_is_unknown_or_beyond_the_end_is_named_in_the_log_and_harms_nobody(
     agent = new_agent()
     agent.say(Channel.BLOB_REQ, BlockRequest(sha256="0" * 64))
     agent.say(Channel.BLOB_REQ, BlockRequest(sha256=release[0], start=10**6))
-    agent.say(Channel.BLOB_REQ, BlockRequest(sha256=release[0], start=10**30))
+    agent.say(Channel.BLOB_REQ, BlockRequest(sha256=release[0], start=2**53 - 1))
     agent.say(Channel.BLOB_REQ, BlockRequest(sha256=release[0], start=1))
     wait_until(lambda: agent.of(Channel.SET_BLOB), what="the block")
     (payload,) = agent.of(Channel.SET_BLOB)
