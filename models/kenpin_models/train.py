@@ -154,6 +154,11 @@ def train(
     return TrainResult(out, manifest, selection, tuple(warnings))
 
 
+def slug(words: str) -> str:
+    """A release's name from any words: what can be none of it becomes `-`."""
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:48].strip("-") or "release"
+
+
 def _check(method: str, head: str, false_rejects: float, holdout: float) -> None:
     if method != "frozen":
         later = method in ("doc", "arcface", "triplet")
@@ -186,10 +191,11 @@ def _check_place(out: Path) -> None:
 
 
 def _label(out: Path, name: str | None, version: str | None) -> ReleaseName:
-    slug = re.sub(r"[^a-z0-9]+", "-", out.stem.lower()).strip("-")[:48] or "release"
     made = datetime.now(UTC).strftime("%Y%m%d.%H%M%S")
     try:
-        return ReleaseName(name=slug if name is None else name, version=made if version is None else version)
+        return ReleaseName(
+            name=slug(out.stem) if name is None else name, version=made if version is None else version
+        )
     except ValidationError:
         raise ConfigError(
             f"a release cannot be called {name!r}, version {version!r}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import httpx
@@ -11,9 +12,14 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from kenpin_agent.cameras.config import FolderConfig
+from kenpin_agent.config import load_config
+from kenpin_agent.pictures import list_pictures
 from kenpin_controller.demo.plan import Station, agent_toml
 from kenpin_controller.demo.processes import Programs
+from kenpin_controller.demo.teach import split_pictures
 from kenpin_wire.contract import CONTRACT, Sender, decode
+from kenpin_wire.errors import ConfigError
 from kenpin_wire.messages import CameraState, Telemetry
 from kenpin_wire.topics import Address, Channel, Topic, TopicTree
 from support import wait_until
@@ -182,3 +188,40 @@ def test_an_agent_whose_first_release_is_gone_from_the_disk_goes_on_with_what_it
     log = (fleet.folder / "own" / "cam-1.log").read_text()
     assert "first.kenpin: No such file or directory. Check the path. Going on with discs-1." in log
     assert "Traceback" not in log
+
+
+def test_a_demonstration_on_one_s_own_pictures_leaves_out_by_name_what_cannot_be_read(tmp_path: Path) -> None:
+    source, told = tmp_path / "Größe [5]", list[str]()
+    for name, count in (("good", 6), ("bad", 1)):
+        (source / name).mkdir(parents=True)
+        for number in range(count):
+            cv2.imwrite(str(source / name / f"{number}.png"), part(number, scratched=name == "bad"))
+    (source / "good" / "cut.png").write_bytes((source / "good" / "0.png").read_bytes()[:-50])
+    parted = split_pictures(source, tmp_path / "demo", told.append)
+    assert parted.name == "gr-e-5"
+    assert [line.rsplit("/", 1)[1].split(".")[0] for line in told] == ["cut"]
+    assert len(list_pictures(parted.fit)) + parted.played == 7
+
+    (source / "bad" / "0.png").write_bytes(b"")
+    with pytest.raises(ConfigError, match="bad: none of its pictures can be read"):
+        split_pictures(source, tmp_path / "again", told.append)
+    (source / "bad" / "0.png").unlink()
+    with pytest.raises(ConfigError, match="bad: holds no picture"):
+        split_pictures(source, tmp_path / "again", told.append)
+    shutil.rmtree(source / "good")
+    with pytest.raises(ConfigError, match="good: no such folder"):
+        split_pictures(source, tmp_path / "again", told.append)
+
+
+def test_a_folder_of_any_name_can_stand_in_a_camera_s_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / 'Größe "5" \\ a\nb'
+    folder.mkdir()
+    camera = {"kind": "folder", "path": str(folder)}
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        agent_toml(Station(LINE, "cam-1", "discs", camera, {"kind": "none"}), 1883, folder / "state")
+    )
+    config = load_config(file)
+    assert config.state_dir == folder / "state"
+    assert isinstance(config.camera, FolderConfig)
+    assert config.camera.path == folder

@@ -54,7 +54,7 @@ def demo(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kenpin-demo-")))
-        pictures = split_pictures(source, folder) if source is not None else None
+        pictures = split_pictures(source, folder, tell) if source is not None else None
         running = start_broker(folder / "broker", broker)
         stack.callback(running.stop)
         tell(f"broker: {running.name}, port {running.port}")

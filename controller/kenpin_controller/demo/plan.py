@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def agent_toml(station: Station, broker_port: int, state_dir: Path) -> str:
         f'site = "{SITE}"',
         f'line = "{station.line}"',
         f'device = "{station.device}"',
-        f'state_dir = "{state_dir}"',
+        f"state_dir = {_toml(str(state_dir))}",
     ]
     for name, table in tables.items():
         lines.append(f"\n[{name}]")
@@ -84,4 +85,4 @@ def _board(index: int) -> dict[str, Any]:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

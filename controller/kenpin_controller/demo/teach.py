@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,10 +11,10 @@ from rich.console import Console
 
 from kenpin_agent.cameras.config import Design
 from kenpin_agent.cameras.conveyor import render_training_set
-from kenpin_agent.pictures import list_pictures
+from kenpin_agent.pictures import list_pictures, read_picture
 from kenpin_controller.demo.story import Taught
-from kenpin_models.train import train
-from kenpin_wire.errors import ConfigError
+from kenpin_models.train import slug, train
+from kenpin_wire.errors import ConfigError, PictureError
 
 FITTED = (0, 1, 3)
 """Of each five good pictures of `--source`, in order of name, those that the release is made from: 60 %, spread
@@ -31,13 +32,13 @@ class SplitPictures:
     played: int
 
 
-def split_pictures(source: Path, folder: Path) -> SplitPictures:
+def split_pictures(source: Path, folder: Path, tell: Callable[[str], None]) -> SplitPictures:
     """Part the pictures of `source` by links in `folder`; the source itself is only read.
 
     Raises:
         ConfigError: if `good/` or `bad/` is missing or too small.
     """
-    good, bad = list_pictures(source / "good"), list_pictures(source / "bad")
+    good, bad = _sound(source / "good", tell), _sound(source / "bad", tell)
     if len(good) < FEWEST_GOOD:
         raise ConfigError(
             f"only {len(good)} good pictures",
@@ -51,8 +52,26 @@ def split_pictures(source: Path, folder: Path) -> SplitPictures:
         into.mkdir(parents=True)
         for picture in pictures:
             (into / picture.name).symlink_to(picture.absolute())
-    name = "".join(c if c.isalnum() else "-" for c in source.resolve().name.lower()).strip("-") or "parts"
-    return SplitPictures(name[:40], folder / "fit", folder / "play", len(to_play) + len(bad))
+    return SplitPictures(
+        slug(source.resolve().name), folder / "fit", folder / "play", len(to_play) + len(bad)
+    )
+
+
+def _sound(folder: Path, tell: Callable[[str], None]) -> list[Path]:
+    """The pictures that can be read; the others are told, and not waited for in vain."""
+    sound = []
+    for path in list_pictures(folder):
+        try:
+            read_picture(path)
+        except PictureError as error:
+            tell(f"left out: {error}")
+        else:
+            sound.append(path)
+    if not sound:
+        raise ConfigError(
+            "none of its pictures can be read", where=str(folder), remedy="Save them again as JPEG or PNG."
+        )
+    return sound
 
 
 def teach_pictures(pictures: SplitPictures, folder: Path, console: Console) -> Taught:
