@@ -253,26 +253,29 @@ def test_after_an_absence_events_come_first_and_the_newest_picture_is_the_retain
     assert sorted(json.loads(p)["n"] for p in watcher.on("score/agg")) == list(range(20))
 
 
-def test_what_was_said_before_anybody_subscribed_is_said_again_when_somebody_does(
-    broker, controller, open_link, monkeypatch
+def test_what_was_said_before_anybody_subscribed_is_said_again_when_somebody_does_events_first(
+    broker, controller, open_link
 ):
-    monkeypatch.setattr(hearing, "ASK_AGAIN_S", 0.2)
     link = open_link(broker.port)
-    for number in range(20):
-        link.publish(Outgoing(Channel.SCORE_AGG, ScoreAggregate(n=number)))
-    for number in range(6):
+    for number in range(30):
+        link.publish(event(f"e{number}"))
         link.publish(Outgoing(Channel.PICTURE, b"\xff\xd8%d" % number))
+        link.publish(Outgoing(Channel.SCORE_AGG, ScoreAggregate(n=number)))
     link.publish(Outgoing(Channel.REPLY, Reply(id="a"), argument="a"))
-    wait_until(lambda: all(map(link._sender._hearing.silent, (Lane.REPLY, Lane.PICTURE, Lane.BULK))))
-    assert link.outbox_depth == 27
+    wait_until(lambda: all(map(link._sender._hearing.silent, Lane)))
+    assert link.outbox_depth == 91
     watcher = controller(broker.port, [f"{MINE}/#"])
-    wait_until(lambda: {json.loads(p)["n"] for p in watcher.on("score/agg")} == set(range(20)))
-    wait_until(lambda: set(watcher.on("picture")) == {b"\xff\xd8%d" % number for number in range(6)})
+    wait_until(lambda: {json.loads(p)["n"] for p in watcher.on("score/agg")} == set(range(30)))
+    wait_until(lambda: len(set(watcher.on("picture"))) == 30)
     wait_until(lambda: watcher.on("reply/a"))
-    wait_until(lambda: link.outbox_depth == 0)
+    wait_until(lambda: link.outbox_depth == 30)  # events, which nobody acknowledges here
+    came = [d.topic.removeprefix(f"{MINE}/") for d in watcher.deliveries if not d.retain]
+    last_event = [place for place, what in enumerate(came) if what == "event/anomaly"][29]
+    assert names(watcher)[:30] == [f"e{number}" for number in range(30)]
+    assert came[:last_event].count("picture") < 15
     late = controller(broker.port, [f"{MINE}/picture"], client_id="late")
     wait_until(lambda: late.deliveries)
-    assert late.on("picture") == [b"\xff\xd85"]
+    assert late.on("picture") == [b"\xff\xd829"]
 
 
 def test_a_device_without_a_controller_does_not_fill_its_card(broker, open_link, monkeypatch):

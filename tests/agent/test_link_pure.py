@@ -56,6 +56,9 @@ def test_a_silent_lane_asks_now_and_then_until_somebody_hears_and_holds_up_no_ot
     assert hearing.silent(Lane.BULK)
     assert [hearing.may_say(Lane.BULK, at_s) for at_s in (0.0, ASK_AGAIN_S)] == [False, True]
     assert hearing.may_say(Lane.PICTURE, 0.0)
+    hearing.heard(Lane.PICTURE)
+    assert hearing.may_say(Lane.BULK, 0.0)  # somebody is there
+    assert hearing.silent(Lane.BULK)
     hearing.heard(Lane.BULK)
     assert hearing.may_say(Lane.BULK, 0.0)
     assert not hearing.silent(Lane.BULK)
@@ -69,6 +72,21 @@ def test_a_row_is_given_up_only_when_it_and_the_silence_are_as_old_as_the_grace(
         hearing.heard(Lane.BULK)
     given_up = hearing.unheard(Lane.BULK, silent_s, age_s=age_s)
     assert given_up == (not heard and age_s >= GRACE_S and silent_s >= GRACE_S)
+
+
+def test_an_event_is_never_given_up_for_want_of_a_controller():
+    hearing = Hearing()
+    assert not any(hearing.unheard(Lane.EVENT, at_s, age_s=at_s) for at_s in (0.0, GRACE_S, 9 * GRACE_S))
+
+
+def test_an_event_that_reached_nobody_is_as_good_as_new():
+    redelivery = Redelivery()
+    for row in (1, 2, 3):
+        redelivery.sent(row, 0.0)
+    redelivery.unheard(3)
+    redelivery.unheard(2)
+    assert redelivery.sent_up_to == 1
+    assert redelivery.span(5.0) == range(1, 2)
 
 
 def test_an_unacknowledged_event_is_sent_again_ever_more_rarely():

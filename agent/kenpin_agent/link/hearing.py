@@ -6,7 +6,7 @@ row at a time asks again. A broker that speaks 3.1.1 cannot say so, and neither 
 subscribes to the same topic: there a row is done with when the broker has it.
 
 A device may also have no controller at all, and must not fill its card for one. So what has found nobody for
-`GRACE_S`, and is that old itself, is given up.
+`GRACE_S`, and is that old itself, is given up; but for an event, which waits for the controller's own word.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ class Hearing:
         return now_s >= self._again_s.get(lane, 0.0)
 
     def heard(self, lane: Lane) -> None:
-        """A row of this lane reached somebody."""
+        """A row of this lane reached somebody: let the others ask at once, or pictures would come before their
+        events, and a controller keeps few pictures that no event names."""
         self._since_s.pop(lane, None)
-        self._again_s.pop(lane, None)
+        self._again_s.clear()
 
     def unheard(self, lane: Lane, now_s: float, age_s: float) -> bool:
         """A row of this age reached nobody. Returns whether to give it up; otherwise the lane pauses."""
         silent_s = now_s - self._since_s.setdefault(lane, now_s)
-        if min(silent_s, age_s) >= GRACE_S:
+        if min(silent_s, age_s) >= GRACE_S and lane is not Lane.EVENT:
             return True
         self._again_s[lane] = now_s + ASK_AGAIN_S
         return False

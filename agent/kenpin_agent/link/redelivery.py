@@ -50,6 +50,12 @@ class Redelivery:
             self._span = range(max(self._span.start, row_id + 1), self._span.stop)
             self._rows_left -= 1
 
+    def unheard(self, row_id: int) -> None:
+        """This event reached nobody: it, and what came after it, is as good as new."""
+        self.sent_up_to = min(self.sent_up_to, row_id - 1)
+        self._known = min(self._known, self.sent_up_to)
+        self._span = range(self._span.start, min(self._span.stop, row_id))
+
     def acknowledged(self, now_s: float) -> None:
         """A controller is there: the next round is near, but not yet."""
         self._delay_s = FIRST_DELAY_S

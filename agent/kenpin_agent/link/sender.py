@@ -182,8 +182,7 @@ class Sender:
             return
         row = done.row
         if receipt.accepted:
-            if row.lane is not Lane.EVENT:  # an event waits for the controller's own word
-                self._taken(row, heard=receipt.heard)
+            self._taken(row, heard=receipt.heard)
         elif receipt.permanent and not (row.lane is Lane.EVENT and receipt.gave_up):
             self._outbox.remove([row.id])
             self._complain(f"the broker takes no {row.channel} from this device ({receipt.reason}); dropped")
@@ -192,15 +191,18 @@ class Sender:
             self._complain(f"the broker did not take a {row.channel} ({receipt.reason}); it is tried again")
 
     def _taken(self, row: Row, *, heard: bool) -> None:
+        is_event = row.lane is Lane.EVENT
         if heard:
             self._hearing.heard(row.lane)
-        elif self._hearing.unheard(
-            row.lane, self._clock.monotonic_s(), age_s=self._clock.wall_s() - row.created_s
-        ):
-            self._complain(f"nobody subscribes to {row.channel}: no controller has come; dropped")
-        else:
+            if not is_event:  # which waits for the controller's own word
+                self._outbox.remove([row.id])
             return
-        self._outbox.remove([row.id])
+        if is_event:
+            self._events.unheard(row.id)
+        age_s = self._clock.wall_s() - row.created_s
+        if self._hearing.unheard(row.lane, self._clock.monotonic_s(), age_s):
+            self._outbox.remove([row.id])
+            self._complain(f"nobody subscribes to {row.channel}: no controller has come; dropped")
 
     def _fill(self, now_s: float) -> None:
         """Send until the window is full or nothing waits."""
@@ -208,9 +210,8 @@ class Sender:
             if self._give(row):
                 self._events.sent(row.id, now_s)
         for lane in (Lane.REPLY, Lane.PICTURE, Lane.BULK):
-            if self._hearing.may_say(lane, now_s):
-                for row in self._candidates(lane, self._room(lane)):
-                    self._give(row)
+            for row in self._candidates(lane, self._room(lane)):
+                self._give(row)
         self._send_copies(now_s)
 
     def _send_copies(self, now_s: float) -> None:
@@ -241,6 +242,8 @@ class Sender:
         )
 
     def _room(self, lane: Lane) -> int:
+        if not self._hearing.may_say(lane, self._clock.monotonic_s()):
+            return 0
         in_lane = sum(item.row.lane is lane for item in self._under_way.values())
         lane_window = 1 if self._hearing.silent(lane) else _LANE_WINDOW[lane]
         return max(0, min(WINDOW - len(self._under_way), lane_window - in_lane))
