@@ -30,15 +30,17 @@ class Neighbours:
             vector: Shape (d,), float32.
         """
         centred = vector - self._centre
-        rough = self._half_squares - self._centred @ centred  # (‖r − q‖² − ‖q‖²) / 2
+        rough = self._centred @ centred
+        np.subtract(self._half_squares, rough, out=rough)  # (‖r − q‖² − ‖q‖²) / 2
         bound = self._relative_error * (2 * self._half_squares_max + float(centred @ centred))
         kth = np.partition(rough, k - 1)[k - 1]
         # Not `<=`: a vector that is not finite keeps all references, and its distances are not finite.
-        candidates = np.flatnonzero(~(rough > kth + 2 * bound))
-        differences = self.references.take(candidates, axis=0) - vector
+        candidates = (~(rough > kth + 2 * bound)).nonzero()[0]
+        differences = self.references.take(candidates, axis=0)
+        differences -= vector
         distances = np.sqrt(np.einsum("ij,ij->i", differences, differences), dtype=np.float64)
-        order = np.argsort(distances, kind="stable")[:k]
-        return candidates[order], distances[order]
+        order = distances.argsort(kind="stable")[:k]
+        return candidates.take(order), distances.take(order)
 
     @cached_property
     def _centre(self) -> Floats:
@@ -59,7 +61,7 @@ class Neighbours:
     def _half_squares_max(self) -> float:
         return float(self._half_squares.max())
 
-    @property
+    @cached_property
     def _relative_error(self) -> float:
         # A dot product's rounding grows as √d; four times that has room to spare and adds few candidates.
         return 4 * float(np.finfo(np.float32).eps) * math.sqrt(self.references.shape[1])

@@ -93,8 +93,9 @@ class Lof(_Pooled):
 
     def score(self, features: Features) -> float:
         ids, distances = self._index.nearest(features.pooled, self.neighbours)
-        reach = np.maximum(distances, self.k_distances[ids]).mean() + _NO_ZERO
-        return float(self.densities[ids].mean() * reach)
+        # Plain sums: `mean` itself takes longer than adding up a handful of numbers.
+        reach = np.maximum(distances, self.k_distances.take(ids)).sum() / self.neighbours + _NO_ZERO
+        return float(self.densities.take(ids).sum() / self.neighbours * reach)
 
     @cached_property
     def _index(self) -> Neighbours:
