@@ -20,6 +20,8 @@ FITTED = (0, 1, 3)
 """Of each five good pictures of `--source`, in order of name, those that the release is made from: 60 %, spread
 over the time in which they were taken."""
 FEWEST_GOOD = 5
+LIGHT_ROUND = 384
+"""Parts in which the simulated light drifts once round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,9 @@ def teach_pictures(pictures: SplitPictures, folder: Path, console: Console) -> T
 def teach_rendered(product: str, version: str, count: int, folder: Path, console: Console) -> Taught:
     """A release from `count` rendered good parts."""
     good = folder / f"{product}-{version}"
-    render_training_set(good, count, seed=count, design=cast(Design, product))  # the plan names designs only
+    # Spread over a whole round of the drifting light, as pictures for a real line are over a shift.
+    every = max(LIGHT_ROUND // count, 1)
+    render_training_set(good, count, seed=count, design=cast(Design, product), every=every)
     file = good.with_name(f"{good.name}.kenpin")
     train(good, file, name=product, version=version, console=console)
     return Taught(product, file)
