@@ -90,7 +90,8 @@ def train(
         false_rejects: The share of good parts that may be rejected.
         holdout: The share of good pictures that is not fitted on, for calibration and `evaluate`.
         seed: The same pictures and seed make the same release, but for its time.
-        name, version: Of the release; by default the file's name, and the time.
+        name, version: Of the release; by default as the file's name says, `NAME-VERSION.kenpin`, and where it
+            says no version, the time.
         console: Where progress is shown.
 
     Raises:
@@ -98,7 +99,7 @@ def train(
     """
     _check(method, head, false_rejects, holdout)
     _check_place(out)
-    label = _label(out, name, version)
+    label = release_name(out, name, version)
     paths = list_pictures(good)
     spec = choose_input(paths, DEFAULT_SIZE_PX if size is None else size)
     eye = Eye(spec)
@@ -190,12 +191,15 @@ def _check_place(out: Path) -> None:
         )
 
 
-def _label(out: Path, name: str | None, version: str | None) -> ReleaseName:
-    made = datetime.now(UTC).strftime("%Y%m%d.%H%M%S")
+def release_name(out: Path, name: str | None = None, version: str | None = None) -> ReleaseName:
+    """What the release is called; the file's name, `NAME-VERSION.kenpin` or `NAME.kenpin`, fills in."""
+    parts = re.fullmatch(r"(?P<name>.+?)-(?P<version>\d[0-9A-Za-z.+-]{0,31})", out.stem)
+    if name is None:
+        name = slug(parts["name"] if parts else out.stem)
+    if version is None:
+        version = parts["version"] if parts else datetime.now(UTC).strftime("%Y%m%d.%H%M%S")
     try:
-        return ReleaseName(
-            name=slug(out.stem) if name is None else name, version=made if version is None else version
-        )
+        return ReleaseName(name=name, version=version)
     except ValidationError:
         raise ConfigError(
             f"a release cannot be called {name!r}, version {version!r}",

@@ -12,7 +12,7 @@ import pytest
 from kenpin_agent.pictures import list_pictures, picture_id, read_picture
 from kenpin_agent.release import check_golden, load_release, unpack_release
 from kenpin_models.fit import HEADS
-from kenpin_models.train import TrainResult, train
+from kenpin_models.train import TrainResult, release_name, train
 from kenpin_wire.errors import ConfigError
 from support.rendered_parts import Parts
 from support.small_release import members_of, part
@@ -178,3 +178,18 @@ def test_only_damaged_pictures_are_refused(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused_first(where: str, parts: Parts, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="folder"):
         train(parts.good, tmp_path / where)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "version"),
+    [
+        ("part-1.0.0.kenpin", "part", "1.0.0"),
+        ("m6-bolt-2.kenpin", "m6-bolt", "2"),
+        ("Lid_A-1.2.0+b3.kenpin", "lid-a", "1.2.0+b3"),
+        ("part.kenpin", "part", None),
+    ],
+)
+def test_the_files_name_says_what_the_release_is_called(file: str, name: str, version: str | None) -> None:
+    label = release_name(Path(file))
+    assert label.name == name
+    assert version is None or label.version == version
