@@ -48,7 +48,11 @@ class Commands:
         with self._lock:
             waiting, self._waiting = self._waiting, []
         pictures = ((Channel.PICTURE, inspection.frame.image), (Channel.HEATMAP, inspection.heatmap))
-        result = {"score": inspection.score, "verdict": inspection.verdict.value, "release": inspection.release}
+        result = {
+            "score": inspection.score,
+            "verdict": inspection.verdict.value,
+            "release": inspection.release,
+        }
         return [
             *(Outgoing(channel, encode_jpeg(image, max_bytes=MAX_JPEG_BYTES)) for channel, image in pictures),
             *(_reply(command_id, CommandState.SUCCESSFUL, result=result) for command_id in waiting),

@@ -41,7 +41,9 @@ class Reporter:
         self._source = f"{address.site}/{address.line}/{address.device}"
         self._second: _Second | None = None
         self._last_live_s = float("-inf")
-        self._anomalous: str | None = None  # the part, or "" for an unnamed one, that the last event was about
+        self._anomalous: str | None = (
+            None  # the part, or "" for an unnamed one, that the last event was about
+        )
 
     def begins_event(self, verdict: Verdict, part: str | None) -> bool:
         """Whether an inspection with this outcome starts a new anomaly event.

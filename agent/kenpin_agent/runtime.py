@@ -144,7 +144,9 @@ class Agent:
             monotonic_s=self._clock.monotonic_s,
         )
         self._good_parts += inspection.verdict is Verdict.NORMAL
-        return self._reporter.report(inspection, wall_s=self._clock.wall_s()) + self._commands.answer(inspection)
+        return self._reporter.report(inspection, wall_s=self._clock.wall_s()) + self._commands.answer(
+            inspection
+        )
 
     def _failed(self, error: Exception) -> None:
         if self._trial_left:
