@@ -83,7 +83,12 @@ class Mosquitto:
         config = folder / "mosquitto.conf"
         config.write_text(_MOSQUITTO.format(port=self.port))
         command = [program, "-c", str(config)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the demonstration, whose programs still have things to say
+        )
 
     def stop(self) -> None:
         self._process.terminate()
