@@ -30,7 +30,7 @@ from support.small_release import manifest_for, release_files, write_zip
 ROUNDS = 100
 AGENTS = 3
 RATE_HZ = 15
-SIZE_BYTES = 5_000_000
+SIZE_BYTES = 5_400_000  # before the zip presses the rest
 
 
 def five_megabytes(path: Path, version: str) -> Path:
