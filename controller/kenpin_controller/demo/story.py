@@ -54,7 +54,7 @@ class Story:
         self._rest = httpx.Client(base_url=self.page, timeout=30.0)
         self.stations: list[Station] = []
         self.observer = Observer(BrokerSettings(port=broker_port))
-        self.asked: list[str] = []
+        self.failures: list[str] = []
         """What was asked for while the lines ran and did not come about."""
 
     @property
@@ -107,6 +107,8 @@ class Story:
         devices = [s.device for s in self.stations if s.product == taught.product]
         self.roll_out(added["name"], added["version"], devices)
         began_s = time.monotonic()
+        label = f"{added['name']} {added['version']}"
+        failed_before = len(self.failures)
         for device in devices:
             ended = self.observer.wait(
                 device,
@@ -120,11 +122,11 @@ class Story:
             said = self.observer.devices[device].release
             if ended is None or said is None or said.phase != Phase.COMMITTED:
                 reason = said.reason if said and said.reason else "it is still under way"
-                self._failed(f"release {added['name']}-{added['version']} on {device}: {reason}")
+                self._failed(f"release {label} on {device}: {reason}")
             else:
                 self._wait_for(device, partial(self._runs, device, f"{added['name']}-{added['version']}"))
-        label = f"{added['name']} {added['version']}"
-        self._tell(f"{label} runs on {', '.join(devices)} after {time.monotonic() - began_s:.1f} s")
+        if len(self.failures) == failed_before:
+            self._tell(f"{label} runs on {', '.join(devices)} after {time.monotonic() - began_s:.1f} s")
 
     def upload(self, file: Path) -> dict[str, Any]:
         """Give a release to the controller; returns it as the controller tells it."""
@@ -199,7 +201,7 @@ class Story:
     # Behind the scenes -----------------------------------------------------------------------------------
 
     def _failed(self, what: str) -> None:
-        self.asked.append(what)
+        self.failures.append(what)
         self._tell(f"[red]failed:[/] {what}")
 
     def healthy(self) -> bool:

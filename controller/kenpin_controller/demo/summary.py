@@ -42,7 +42,7 @@ class Outcome:
 
 def outcome(story: Story, pictures: SplitPictures | None) -> Outcome:
     """Hold what was planted against what the store has."""
-    results, failures = [], list(story.asked)
+    results, failures = [], list(story.failures)
     for station in story.stations:
         heard = story.observer.devices.get(station.device, Heard())
         # The last parts' events may still be on their way: only streams that have passed count.
