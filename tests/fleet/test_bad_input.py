@@ -108,7 +108,7 @@ def test_nonsense_on_every_topic_stops_neither_agent_nor_controller(fleet: Fleet
     assert story.command("cam-1", "dance")["state"] == "failed"
     story.move_threshold("cam-1", 0.1)
     story.send(fleet.release("2"))
-    assert story.asked == []
+    assert story.failures == []
     assert heard.judged > judged
     assert heard.longest_gap_s < 2.0
     assert story.healthy()
