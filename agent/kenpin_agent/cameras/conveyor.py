@@ -64,19 +64,19 @@ def render(
 
 
 def render_training_set(
-    folder: Path, count: int, seed: int, design: Design = "bracket", first_part: int = 0, every: int = 1
+    folder: Path, count: int, seed: int, *, design: Design = "bracket", every: int = 1
 ) -> list[Path]:
     """Photograph `count` good parts into a folder, as PNG.
 
-    They are parts that a simulated camera of the same seed and design shows: each `every`-th from `first_part`
-    on. The light drifts once round in about 380 parts.
+    They are parts that a simulated camera of the same seed and design shows: each `every`-th
+    of them. The light drifts once round in about 380 parts.
 
     Returns:
         The pictures' paths, in order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for number in range(first_part, first_part + count * every, every):
+    for number in range(0, count * every, every):
         _, png = cv2.imencode(
             ".png", render(number, seed, design=design)[0], (cv2.IMWRITE_PNG_COMPRESSION, 1)
         )
