@@ -15,6 +15,8 @@ from kenpin_wire.messages import Threshold, Verdict
 
 FEW = 99
 """Below so many scores a rate of 1 % cannot be promised, and thresholds are estimates."""
+LOWEST_RATE = 1e-12
+"""A lower false-reject rate is taken as this one: beyond it, 1 − rate is 1, and no threshold is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def false_reject_threshold(scores: Sequence[float], target: float) -> float:
         scores: Of good parts that the head was not fitted on, any order, at least one.
         target: Above 0, below 1.
     """
+    target = max(target, LOWEST_RATE)
     ordered = np.sort(np.asarray(scores, dtype=np.float64))
     n = ordered.size
     if n < FEW:

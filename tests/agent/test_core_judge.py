@@ -115,3 +115,11 @@ def test_a_few_scores_stay_near_the_rate_though_they_cannot_promise_it() -> None
 def test_good_parts_that_are_all_alike_leave_some_room() -> None:
     assert false_reject_threshold([2.0], 0.01) > 2.0
     assert false_reject_threshold([2.0] * 10, 0.01) > 2.0
+
+
+@pytest.mark.parametrize("count", [5, 200])
+@pytest.mark.parametrize("rate", [1e-12, 1e-17, 5e-324])
+def test_a_rate_however_low_gives_a_threshold_that_can_be_said(count: int, rate: float) -> None:
+    found = threshold_for(calibration(list(range(count))), Threshold(release="r", false_rejects=rate))
+    assert math.isfinite(found)
+    assert found > count - 1
