@@ -23,6 +23,7 @@ from kenpin_agent.reporting import Reporter
 from kenpin_agent.seams import Clock, Frame, Incoming, Link, Outgoing
 from kenpin_agent.settings_desk import SettingsDesk
 from kenpin_agent.telemetry import Vitals
+from kenpin_wire.errors import ConfigError
 from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, Telemetry, Verdict
 from kenpin_wire.topics import Channel
 
@@ -113,8 +114,13 @@ class Agent:
         began_s = self._clock.monotonic_s()
         try:
             self._publish(self._judge_frame(frame, release))
+        except ConfigError as error:  # a region outside the picture, say: no fault of a candidate's
+            self._complain(error)
         except Exception as error:  # noqa: BLE001  the line goes on whatever one frame or release brings
-            self._failed(error)
+            if self._trial_left:
+                self._trial_left = 0
+                self._deployer.post(TrialFailed(f"it failed on a live frame: {error}"))
+            self._complain(error)
         else:
             self._verdicts_s.append(self._clock.monotonic_s())
             if self._trial_left:
@@ -148,10 +154,7 @@ class Agent:
             inspection
         )
 
-    def _failed(self, error: Exception) -> None:
-        if self._trial_left:
-            self._trial_left = 0
-            self._deployer.post(TrialFailed(f"it failed on a live frame: {error}"))
+    def _complain(self, error: Exception) -> None:
         now_s = self._clock.monotonic_s()
         if now_s - self._complained_s >= _ERRORS_EVERY_S:
             self._complained_s = now_s

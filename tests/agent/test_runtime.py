@@ -33,6 +33,7 @@ from kenpin_wire.messages import (
     DesiredConfig,
     Reply,
     ReportedConfig,
+    Roi,
     Score,
     Telemetry,
     Threshold,
@@ -156,6 +157,19 @@ def test_a_candidate_that_fails_on_a_frame_fails_its_trial_and_the_loop_goes_on(
     fails.clear()
     bench.switch.offer(release, candidate=False)
     wait_until(bench.verdicts, what="verdicts again")
+
+
+def test_a_region_outside_the_picture_is_not_held_against_a_candidate(
+    bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, roi=Roi(width=5000, height=5000)))
+    bench.switch.offer(release, candidate=True)
+    wait_until(lambda: "leaves the picture" in caplog.text, what="word of the region")
+    assert happened == ["Activated"]
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=2, roi=Roi(width=64, height=64)))
+    wait_until(lambda: "TrialPassed" in happened, what="the trial's end")
 
 
 def test_a_threshold_takes_effect_on_the_next_frame_and_is_reported(bench: Bench, release: Release) -> None:
