@@ -313,6 +313,45 @@ def test_a_trial_that_fails_on_a_full_disk_is_reverted_all_the_same(
     assert release.label == "discs-1"
 
 
+def test_a_fetch_whose_folder_is_gone_ends_with_its_reason(
+    start: Callable[[], Device], files: dict[str, Path]
+) -> None:
+    device = start()
+    device.install(files["1"], "1")
+    shutil.rmtree(device.folder / "blobs")
+    device.order(files["2"], "2")
+    device.reach(Phase.FAILED_NO_CHANGE, files["2"])
+    assert "cannot be written" in device.deployer.state.reason
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        (TypeError("no number"), Phase.REJECTED, "TypeError: no number"),
+        (MemoryError(), Phase.FAILED_NO_CHANGE, "memory does not hold it"),
+    ],
+)
+def test_a_release_that_breaks_what_verifies_it_ends_with_a_reason_and_the_next_one_is_taken(
+    start: Callable[[], Device],
+    files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    broken: tuple[Exception, Phase, str],
+) -> None:
+    error, phase, says = broken
+
+    def break_down(_release: Release) -> None:
+        raise error
+
+    device = start()
+    monkeypatch.setattr("kenpin_agent.deployment.deployer.check_golden", break_down)
+    device.order(files["1"], "1")
+    device.reach(phase, files["1"])
+    assert says in device.deployer.state.reason
+    monkeypatch.undo()
+    device.install(files["2"], "2")
+    assert device.running() == "discs-2"
+
+
 def test_a_release_larger_than_the_disk_is_never_asked_for(
     start: Callable[[], Device], files: dict[str, Path]
 ) -> None:

@@ -263,11 +263,11 @@ class Deployer:
         order = self._order()
         self._slots.discard_blobs(keep=order.sha256)
         blob = self._slots.blob(order.sha256)
-        there = blob.stat().st_size if blob.exists() else 0
-        if there == order.size:
-            return Fetched()
-        fetch = Fetch(order.size, order.block_size, written=min(there, order.size) // order.block_size)
         try:
+            there = blob.stat().st_size if blob.exists() else 0
+            if there == order.size:
+                return Fetched()
+            fetch = Fetch(order.size, order.block_size, written=min(there, order.size) // order.block_size)
             self._slots.check_space(2 * order.size - there)  # the file, and what is unpacked from it
             with blob.open("ab") as file:
                 file.truncate(fetch.written * order.block_size)
@@ -349,6 +349,10 @@ class Deployer:
             return HashDiffers()
         except OSError as error:
             return FetchFailed(_disk_reason(error, 2 * order.size))
+        except MemoryError:
+            return FetchFailed("this device's memory does not hold it beside the release that runs")
+        except Exception as error:  # noqa: BLE001  this thread must outlive whatever a release brings
+            return Refused(f"it cannot be tried out here: {type(error).__name__}: {error}")
         return Verified()
 
     def _order(self) -> DesiredRelease:

@@ -70,7 +70,7 @@ class Slots:
 
     def discard_blobs(self, keep: str = "") -> None:
         """Delete fetched files, but the one with this sha256. What cannot be deleted stays."""
-        for blob in (self._folder / "blobs").iterdir():
+        for blob in (self._folder / "blobs").glob("*"):  # nothing, should the folder be gone
             if blob.name != keep:
                 with suppress(OSError):
                     blob.unlink()
