@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from rich.console import Console
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # publishes no types
+from threadpoolctl import threadpool_limits
 
 from kenpin_agent.heatmap import upsample
 from kenpin_agent.judge import Judge, JudgeState, judge

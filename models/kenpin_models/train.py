@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 from pydantic import ValidationError
 from rich.console import Console
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # publishes no types
+from threadpoolctl import threadpool_limits
 
 from kenpin_agent.encoder import Features
 from kenpin_agent.pictures import list_pictures, shrink
