@@ -115,16 +115,26 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     run = verb("run", _run, "inspect until stopped")
-    doctor = verb("doctor", _doctor, "look at camera, release, heat, disk and broker")
+    doctor = verb("doctor", _doctor, "look at disk, camera, release, heat and broker, and say what to mend")
     capture = verb("capture", _capture, "take pictures of good parts")
-    capture.add_argument("--to", type=Path, default=Path("good"), help="the folder (good)")
-    capture.add_argument("--count", type=_count, default=40, help="how many (40)")
+    capture.add_argument("--to", type=Path, default=Path("good"), metavar="DIR", help="the folder (good)")
+    capture.add_argument("--count", type=_count, default=40, metavar="N", help="how many (40)")
     capture.add_argument("--every", type=_seconds, default=1.0, metavar="S", help="seconds between them (1)")
     for sub in (run, doctor, capture):
-        sub.add_argument("--config", type=Path, default=Path("kenpin-agent.toml"), help="kenpin-agent.toml")
+        sub.add_argument(
+            "--config",
+            type=Path,
+            default=Path("kenpin-agent.toml"),
+            metavar="FILE",
+            help="the configuration (kenpin-agent.toml)",
+        )
     bench = verb("bench", _bench, "what a frame costs on this machine")
-    bench.add_argument("--release", type=Path, required=True, help="a release file")
-    bench.add_argument("--pictures", type=Path, help="a folder to take the frames from; else grey noise")
+    bench.add_argument(
+        "--release", type=Path, required=True, metavar="FILE", help="a release file, NAME-VERSION.kenpin"
+    )
+    bench.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="a folder to take the frames from; else grey noise"
+    )
     bench.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

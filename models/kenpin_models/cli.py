@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by position)
     good: Annotated[Path, typer.Argument(metavar="GOOD_DIR", help="Pictures of good parts.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.kenpin", help="The release to write.")],
-    method: Annotated[str, typer.Option(help="frozen: the encoder as it is.")] = "frozen",
+    method: Annotated[
+        str, typer.Option(help="frozen, the only one so far: the encoder as it is.")
+    ] = "frozen",
     head: Annotated[
         str, typer.Option(help="auto, lof, knn, cosine, mahalanobis, padim or patch_knn.")
     ] = "auto",
@@ -80,7 +82,7 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
 
 
 def evaluate(
-    file: Annotated[Path, typer.Argument(metavar="FILE.kenpin")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.kenpin", help="The release.")],
     good: Annotated[Path, typer.Option(metavar="DIR", help="Good parts; those fitted on don't count.")],
     bad: Annotated[Path, typer.Option(metavar="DIR", help="Bad parts.")],
     masks: Annotated[

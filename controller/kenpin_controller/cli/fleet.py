@@ -52,13 +52,21 @@ def devices(
         for d in found
     ]
     columns = ("device", "line", "state", "score", "threshold", "verdict", "heat", "rate", "release", "heard")
-    show(found, as_json, columns, rows, "No device was heard yet.")
+    show(
+        found,
+        as_json,
+        columns,
+        rows,
+        "No device was heard yet. Run `kenpin-agent doctor` on one; /healthz says whether the broker answers.",
+    )
 
 
 def threshold(
     *,
     device: Annotated[str, typer.Argument(help="The device's name.")],
-    value: Annotated[float | None, typer.Option(callback=_finite, help="A score.")] = None,
+    value: Annotated[
+        float | None, typer.Option(callback=_finite, help="A score; parts above it are anomalies.")
+    ] = None,
     false_rejects: Annotated[
         float | None, typer.Option(callback=_finite, help="A share of good parts, such as 0.01.")
     ] = None,

@@ -134,7 +134,11 @@ def _follow(client: Client, rollout_id: str, wait_s: float) -> None:
     show(rollout, False, ("device", "phase", "done", "reason"), rows, "")
     unfit = [name for name, device in rollout["devices"].items() if device["phase"] != "committed"]
     if unfit:
-        raise KenpinError(f"not on {', '.join(unfit)}", where=f"rollout {rollout_id}")
+        raise KenpinError(
+            f"not on {', '.join(unfit)}",
+            where=f"rollout {rollout_id}",
+            remedy="A device that is `waiting` takes it up when it is online again; see `kenpin devices`.",
+        )
 
 
 def _rows(rollout: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -32,19 +32,37 @@ def serve(
     broker: Annotated[
         str, typer.Option(envvar="KENPIN_BROKER", help="The MQTT broker, HOST or HOST:PORT.")
     ] = "127.0.0.1:1883",
-    broker_user: Annotated[str | None, typer.Option(envvar="KENPIN_BROKER_USER", help="Login there.")] = None,
-    broker_password: Annotated[
-        str | None, typer.Option(envvar="KENPIN_BROKER_PASSWORD", help="Better given by the variable.")
+    broker_user: Annotated[
+        str | None, typer.Option(envvar="KENPIN_BROKER_USER", help="User name at the broker.")
     ] = None,
-    broker_ca: Annotated[Path | None, typer.Option(help="Its authority's certificate; turns TLS on.")] = None,
+    broker_password: Annotated[
+        str | None,
+        typer.Option(envvar="KENPIN_BROKER_PASSWORD", help="Its password; better given by the variable."),
+    ] = None,
+    broker_ca: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM) of the broker's authority; turns TLS on.")
+    ] = None,
     prefix: Annotated[str, typer.Option(help="What stands before the site in every topic.")] = DEFAULT_PREFIX,
     data: Annotated[Path, typer.Option(envvar="KENPIN_DATA", help="Folder for all that is kept.")] = Path(
         "kenpin-data"
     ),
-    host: Annotated[str, typer.Option(help="Address to serve pages and REST at.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to serve pages and REST at; 0.0.0.0 for other machines.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="And the port; 0 for any.")] = 8080,
-    url: Annotated[str | None, typer.Option(envvar="KENPIN_URL", help="A database elsewhere.")] = None,
-    token: Annotated[str | None, typer.Option(envvar="KENPIN_TOKEN", help="Asked of whoever comes.")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="KENPIN_URL", help="Another database than the folder's kenpin.db: sqlite:////PATH."
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="KENPIN_TOKEN",
+            help="A word of your own that browsers and programs must give; needed for --host 0.0.0.0.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Run the controller: ingest, store, REST and pages."""
