@@ -137,6 +137,22 @@ def test_every_phase_that_can_be_reached_has_a_row_for_a_restart() -> None:
     assert reached <= {row.source for row in m.TABLE if row.event is m.Restarted}
 
 
+def test_a_lost_release_is_not_replaced_by_one_that_failed_here() -> None:
+    steps = play([m.Ordered(order(2, 2)), m.Fetched(), m.Refused("golden 1 scores 3, not 2")], deployed())
+    final, effects = m.advance(steps[-1][2], m.CommittedLost("head.npz was altered"))
+    assert (final.phase, final.committed, effects) == (Phase.IDLE, None, ())
+    assert final.reason == "head.npz was altered"
+
+
+def test_an_order_that_waited_is_taken_up_though_the_power_went_at_the_trials_end() -> None:
+    trial = [m.Ordered(order(1, 1)), m.Fetched(), m.Verified(), m.Activated(), m.Ordered(order(2, 2))]
+    stored, _ = m.advance(play(trial)[-1][2], m.TrialPassed())
+    final = play([m.Restarted()], stored)[-1][2]
+    assert final.phase is Phase.DOWNLOADING
+    assert final.order is not None
+    assert final.order.rev == 2
+
+
 def test_an_older_order_is_ignored_and_the_same_one_is_no_new_deployment() -> None:
     state = deployed(rev=3)
     for rev in (2, 3):

@@ -221,8 +221,8 @@ def _start_again(state: State, _event: Event) -> bool:
     return state.starts < MAX_STARTS
 
 
-def _ordered_once(state: State, _event: Event) -> bool:
-    return state.order is not None
+def _order_is_sound(state: State, _event: Event) -> bool:
+    return state.order is not None and state.order.sha256 not in state.quarantine
 
 
 _P, _E = Phase, Effect
@@ -242,7 +242,7 @@ RESTING = (
 # fmt: off
 TABLE: tuple[Row, ...] = (
     *(row for phase in Phase for row in (
-        Row(phase, CommittedLost, _ordered_once, _P.DOWNLOADING, (), "fetched anew at Restarted"),
+        Row(phase, CommittedLost, _order_is_sound, _P.DOWNLOADING, (), "fetched anew at Restarted"),
         Row(phase, CommittedLost, _always, _P.IDLE),
     )),
 
@@ -251,7 +251,7 @@ TABLE: tuple[Row, ...] = (
         Row(phase, Ordered, _installed, _P.COMMITTED, (), "runs already"),
         Row(phase, Ordered, _quarantined, _P.REJECTED, (), "failed here before"),
         Row(phase, Ordered, _always, _P.DOWNLOADING, (_E.FETCH,), "new order"),
-        Row(phase, Restarted, _always, None),
+        Row(phase, Restarted, _always, None, (_E.TAKE_PENDING,)),
     )),
 
     Row(_P.DOWNLOADING, Ordered, _stale, None, (), "known already"),
