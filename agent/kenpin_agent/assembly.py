@@ -16,6 +16,7 @@ from kenpin_agent.cameras.config import FolderConfig
 from kenpin_agent.clock import SystemClock
 from kenpin_agent.config import AgentConfig
 from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.machine import RESTING
 from kenpin_agent.deployment.slots import Slots
 from kenpin_agent.governor import GovernorSettings
 from kenpin_agent.grabber import Grabber
@@ -93,13 +94,17 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
 
 
 def _offer_file(file: Path, deployer: Deployer) -> None:
-    """Install the release that the configuration names, unless a controller's is committed or it runs already.
+    """Install the release that the configuration names, unless a controller's is committed or on its way, or it
+    runs already.
 
     Raises:
         ReleaseError: if it cannot be read and there is no other to go on with.
     """
-    committed = deployer.state.committed
+    deployer.load_committed()  # first, so that one that is damaged is installed anew
+    committed, order = deployer.state.committed, deployer.state.order
     if committed is not None and committed.rev > 0:
+        return
+    if order is not None and order.rev > 0 and deployer.state.phase not in RESTING:
         return
     try:
         manifest = read_manifest(file)
@@ -112,8 +117,8 @@ def _offer_file(file: Path, deployer: Deployer) -> None:
         return
     if committed is not None and committed.sha256 == sha256:
         return
-    order = DesiredRelease(rev=0, release=manifest.release, sha256=sha256, size=file.stat().st_size)
-    deployer.install_file(order, lambda blob: shutil.copyfile(file, blob))
+    wish = DesiredRelease(rev=0, release=manifest.release, sha256=sha256, size=file.stat().st_size)
+    deployer.install_file(wish, lambda blob: shutil.copyfile(file, blob))
 
 
 class _only_one:  # noqa: N801  a context manager reads as a verb

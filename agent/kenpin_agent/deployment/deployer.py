@@ -105,13 +105,13 @@ class Deployer:
         return self._state
 
     def load_committed(self) -> Release | None:
-        """Load the release to start with. Called once, before `start`.
+        """Load the release to start with, once however often this is called. Before `start`.
 
         One that can no longer be loaded is fetched anew; until then there is none.
         """
         committed = self._state.committed
-        if committed is None:
-            return None
+        if committed is None or self._committed is not None:
+            return self._committed
         try:
             self._committed = load_release(self._slots.slot(committed.slot), threads=self._threads)
         except ReleaseError as error:
