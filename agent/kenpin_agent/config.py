@@ -51,7 +51,6 @@ class InspectionConfig(_Section):
     """The score is the mean of this many frames. 10 for a moving view, 1 where each frame is a part."""
     heatmap_every: Annotated[int, Field(ge=0)] = 0
     """Also draw the heatmap of every Nth good part; 0 for none."""
-    max_rate_hz: Annotated[FiniteFloat, Field(gt=0)] | None = None
     roi: Roi | None = None
 
 
