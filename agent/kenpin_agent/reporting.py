@@ -65,7 +65,10 @@ class Reporter:
             out += self._event(inspection, wall_s)
         elif inspection.heatmap is not None and inspection.verdict is not Verdict.ANOMALY:
             out.append(Outgoing(Channel.HEATMAP, encode_jpeg(inspection.heatmap, max_bytes=MAX_JPEG_BYTES)))
-        self._anomalous = (frame.part or "") if inspection.verdict is Verdict.ANOMALY else None
+        if inspection.verdict is Verdict.ANOMALY:
+            self._anomalous = frame.part or ""
+        elif frame.part is None or frame.part != self._anomalous:  # a named part has had its event
+            self._anomalous = None
         return out
 
     def flush(self, *, until_s: int | None = None) -> list[Outgoing]:

@@ -74,6 +74,11 @@ def test_each_anomalous_part_is_one_event() -> None:
     assert len({e.event_id for e in events}) == 3
 
 
+def test_a_part_that_wavers_about_the_threshold_is_one_event() -> None:
+    frames = [inspection(score, 1 + i / 10, part="a") for i, score in enumerate([2.0, 0.5, 2.0])]
+    assert len(of(said(Reporter(ADDRESS), *frames), Channel.EVENT_ANOMALY)) == 1
+
+
 def test_a_view_without_parts_is_one_event_until_it_was_normal_again() -> None:
     scores = [0.5, 2.0, 2.0, 2.0, 0.5, 2.0]
     frames = [inspection(score, 1 + i / 10) for i, score in enumerate(scores)]
