@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -47,7 +48,11 @@ class Memory:
             boot = int(self._boot_file.read_text()) + 1
         except (FileNotFoundError, ValueError):
             boot = 1
-        self._write(self._boot_file, str(boot).encode())
+        if not self._write(self._boot_file, str(boot).encode()):
+            # On a full disk: where the old number lies there is room, and a number that came twice would make
+            # controllers take all that is said for old.
+            with suppress(OSError), self._boot_file.open("r+b") as file:
+                file.write(str(boot).encode())
         return boot
 
     def wishes(self) -> Wishes:
@@ -63,9 +68,11 @@ class Memory:
     def remember(self, wishes: Wishes) -> None:
         self._write(self._wishes_file, _WISHES.dump_json(wishes, exclude_none=True))
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, data: bytes) -> bool:
         """A full disk must not stop an inspection: what cannot be remembered is in force all the same."""
         try:
             write_atomically(path, data)
         except OSError as error:
             log.error("%s cannot be written (%s); it will be forgotten at a restart", path, os_words(error))
+            return False
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_damaged_memory_is_no_reason_to_stop(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
     assert memory.wishes() == Wishes()
     assert memory.next_boot() == 1
+
+
+def test_the_boot_number_grows_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert Memory(tmp_path).next_boot() == 1
+    monkeypatch.setattr("kenpin_agent.memory.write_atomically", full)
+    assert [Memory(tmp_path).next_boot() for _ in range(10)] == list(range(2, 12))
 
 
 MINIMAL = 'site = "s"\nline = "l"\ndevice = "d"\n'
