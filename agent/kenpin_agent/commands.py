@@ -45,8 +45,7 @@ class Commands:
         """Picture, heatmap and reply for those who waited for this frame."""
         if not self._waiting or inspection.heatmap is None:
             return []
-        with self._lock:
-            waiting, self._waiting = self._waiting, []
+        waiting = self._take_waiting()
         pictures = ((Channel.PICTURE, inspection.frame.image), (Channel.HEATMAP, inspection.heatmap))
         result = {
             "score": inspection.score,
@@ -57,6 +56,15 @@ class Commands:
             *(Outgoing(channel, encode_jpeg(image, max_bytes=MAX_JPEG_BYTES)) for channel, image in pictures),
             *(_reply(command_id, CommandState.SUCCESSFUL, result=result) for command_id in waiting),
         ]
+
+    def refuse(self, reason: str) -> list[Outgoing]:
+        """Reply to those who wait for a frame that none will be inspected now."""
+        return [_reply(command_id, CommandState.FAILED, reason=reason) for command_id in self._take_waiting()]
+
+    def _take_waiting(self) -> list[str]:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        return waiting
 
     def _reply(self, command_id: str, state: CommandState, *, reason: str = "") -> None:
         self._link.publish(_reply(command_id, state, reason=reason))

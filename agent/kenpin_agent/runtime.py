@@ -24,7 +24,7 @@ from kenpin_agent.seams import Clock, Frame, Incoming, Link, Outgoing
 from kenpin_agent.settings_desk import SettingsDesk
 from kenpin_agent.telemetry import Vitals
 from kenpin_wire.errors import ConfigError
-from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, Telemetry, Verdict
+from kenpin_wire.messages import CameraState, Command, DesiredConfig, DesiredRelease, Telemetry, Verdict
 from kenpin_wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,8 @@ class Agent:
                     self._tell_telemetry()
                     # A second's roll-up must not wait for the next frame, which may never come.
                     self._publish(self._reporter.flush(until_s=int(self._clock.wall_s())))
+                if self._commands.snapshot_wanted and (why := self._why_no_frame()):
+                    self._publish(self._commands.refuse(why))
                 if self._release is None or not self._desk.current.inspection or self._grabber.ended:
                     self._clock.wait(stop, _LOOK_UP_S)
                     continue
@@ -179,6 +181,16 @@ class Agent:
         self._judge = JudgeState()
         self._desk.release_changed(release.manifest if release else None)
         self._told = ()
+
+    def _why_no_frame(self) -> str:
+        """Why no frame will be inspected now, for a person; empty if one will."""
+        if self._release is None:
+            return "no release runs yet"
+        if not self._desk.current.inspection:
+            return "inspection is switched off"
+        if self._grabber.state is CameraState.LOST:
+            return f"the camera is lost: {self._grabber.detail}"
+        return "the camera's pictures have ended" if self._grabber.ended else ""
 
     def _tell_telemetry(self) -> None:
         """Every ten seconds, and at once when something a person would act on has changed."""

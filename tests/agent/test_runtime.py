@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,8 +81,9 @@ class Bench:
         self.link, self.belt, self.switch = FakeLink(), Belt(), Switch()
         self.deployer = Deployer(Slots(folder), self.link, clock, self.switch, threads=1)
         self.stop = threading.Event()
+        self.grabber = Grabber(lambda: self.belt, clock)
         self._agent = Agent(
-            grabber=Grabber(lambda: self.belt, clock),
+            grabber=self.grabber,
             link=self.link,
             deployer=self.deployer,
             switch=self.switch,
@@ -98,6 +99,11 @@ class Bench:
 
     def said(self, channel: Channel) -> list[Outgoing]:
         return self.link.of(channel)
+
+    def reply(self, command: str) -> Reply | None:
+        """The last one to a command."""
+        found = [out.payload for out in self.said(Channel.REPLY) if out.argument == command]
+        return found[-1] if found and isinstance(found[-1], Reply) else None
 
     def verdicts(self) -> list[Verdict]:
         return [out.payload.verdict for out in self.said(Channel.SCORE) if isinstance(out.payload, Score)]  # type: ignore[misc]  # a known one
@@ -211,22 +217,33 @@ def test_a_lost_camera_is_told_and_comes_back(bench: Bench, release: Release) ->
 
 
 def test_a_snapshot_brings_picture_heatmap_and_score(bench: Bench, release: Release) -> None:
-    def reply(command: str) -> Callable[[], Reply | None]:
-        def last() -> Reply | None:
-            found = [o.payload for o in bench.said(Channel.REPLY) if o.argument == command]
-            return found[-1] if found and isinstance(found[-1], Reply) else None
-
-        return last
-
     bench.switch.offer(release, candidate=False)
     wait_until(bench.verdicts, what="verdicts")
     bench.link.deliver(Channel.CMD, Command(id="c1"), "snapshot")
-    done = reply("c1")
-    wait_until(lambda: (r := done()) and r.state is CommandState.SUCCESSFUL, what="the snapshot")
+    wait_until(lambda: (r := bench.reply("c1")) and r.state is CommandState.SUCCESSFUL, what="the snapshot")
     assert bench.said(Channel.PICTURE)
     assert bench.said(Channel.HEATMAP)
     bench.link.deliver(Channel.CMD, Command(id="c2"), "fly")
-    refused = reply("c2")()
+    refused = bench.reply("c2")
     assert refused is not None
     assert refused.state is CommandState.FAILED
     assert "knows no verb 'fly'" in refused.reason
+
+
+def test_a_snapshot_of_nothing_is_refused_with_the_reason(bench: Bench, release: Release) -> None:
+    def refused(command: str, reason: str) -> None:
+        bench.link.deliver(Channel.CMD, Command(id=command), "snapshot")
+        wait_until(lambda: (r := bench.reply(command)) and r.state is CommandState.FAILED, what="the refusal")
+        told = bench.reply(command)
+        assert told is not None
+        assert reason in told.reason
+
+    refused("c1", "no release runs yet")
+    bench.switch.offer(release, candidate=False)
+    wait_until(bench.verdicts, what="verdicts")
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, inspection=False))
+    refused("c2", "inspection is switched off")
+    bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=2, inspection=True))
+    bench.belt.lost = True
+    wait_until(lambda: bench.grabber.state is CameraState.LOST, what="the loss")
+    refused("c3", "the camera is lost: belt: unplugged")
