@@ -59,11 +59,14 @@ def start_broker(folder: Path, kind: BrokerKind = BrokerKind.AUTO) -> Broker:
         raise ConfigError("it is not installed", where="mosquitto", remedy="apt install mosquitto")
     broker: Broker = Amqtt() if program is None or kind is BrokerKind.AMQTT else Mosquitto(program, folder)
     deadline = time.monotonic() + START_S
-    while not _answers(broker.port):
-        if time.monotonic() > deadline:
-            broker.stop()
-            raise LinkError(f"{broker.name} did not start within {START_S:g} s", where="demo broker")
-        time.sleep(0.05)
+    try:
+        while not _answers(broker.port):
+            if time.monotonic() > deadline:
+                raise LinkError(f"{broker.name} did not start within {START_S:g} s", where="demo broker")
+            time.sleep(0.05)
+    except BaseException:  # Ctrl-C among them, which does not reach the broker by itself
+        broker.stop()
+        raise
     return broker
 
 

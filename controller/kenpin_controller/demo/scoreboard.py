@@ -33,7 +33,7 @@ class Confusion:
 
 @dataclass(slots=True)
 class Board:
-    """What one camera judged: each part's first verdict, in order."""
+    """What one camera judged: each part's first verdict, in order. One thread may count while another looks."""
 
     verdicts: dict[str, bool] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class Board:
     @property
     def confusion(self) -> Confusion:
         tally = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
-        for part, rejected in self.verdicts.items():
+        for part, rejected in self.verdicts.copy().items():
             tally[is_bad(part), rejected] += 1
         return Confusion(tally[True, True], tally[True, False], tally[False, True], tally[False, False])
 
@@ -52,7 +52,7 @@ class Board:
         """Runs of bad parts that came one after another, as they were planted."""
         runs: list[list[str]] = []
         before = ""
-        for part in self.verdicts:
+        for part in self.verdicts.copy():
             if is_bad(part):
                 if not runs or kind_of(before) != kind_of(part):
                     runs.append([])
