@@ -57,3 +57,12 @@ def test_a_broker_whose_start_is_interrupted_does_not_stay(
     with pytest.raises(KeyboardInterrupt):
         start_broker(tmp_path, BrokerKind.MOSQUITTO)
     assert len(stopped) == 1
+
+
+def test_a_stream_counts_once_it_has_passed() -> None:
+    board = Board()
+    for part in ("1-good", "2-rust", "3-rust", "4-good", "5-scratch"):
+        board.judged(part, rejected=False)
+    assert board.streams() == [["2-rust", "3-rust"]]
+    board.judged("6-good", rejected=False)
+    assert board.streams() == [["2-rust", "3-rust"], ["5-scratch"]]

@@ -49,7 +49,8 @@ class Board:
         return Confusion(tally[True, True], tally[True, False], tally[False, True], tally[False, False])
 
     def streams(self) -> list[list[str]]:
-        """Runs of bad parts that came one after another, as they were planted."""
+        """Runs of bad parts that came one after another, as they were planted. One that the last part belongs to
+        may not be over, and is left out."""
         runs: list[list[str]] = []
         before = ""
         for part in self.verdicts.copy():
@@ -58,7 +59,7 @@ class Board:
                     runs.append([])
                 runs[-1].append(part)
             before = part
-        return runs
+        return runs[:-1] if is_bad(before) else runs
 
 
 def is_bad(part: str) -> bool:

@@ -217,7 +217,7 @@ class Story:
         while not ready():
             self._programs.check()
             if time.monotonic() > deadline:
-                raise KenpinError(f"{what} did not start within {START_S:g} s", where="demo")
+                raise KenpinError(f"{what} was not ready within {START_S:g} s", where="demo")
             time.sleep(0.1)
 
     def _runs(self, device: str, label: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from kenpin_controller.demo.observer import Heard
 from kenpin_controller.demo.scoreboard import Confusion
 from kenpin_controller.demo.story import Story
 from kenpin_controller.demo.teach import SplitPictures
+
+ARRIVAL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,8 @@ def outcome(story: Story, pictures: SplitPictures | None) -> Outcome:
     results, failures = [], list(story.failures)
     for station in story.stations:
         heard = story.observer.devices.get(station.device, Heard())
-        # The last parts' events may still be on their way: only streams that have passed count.
         streams = heard.board.streams()
-        stored = {event["part"] for event in story.events(station.device)}
-        seen = [stream for stream in streams if stored.intersection(stream)]
+        seen = _seen(story, station.device, streams)
         confusion = heard.board.confusion
         installed = heard.release.installed if heard.release else None
         results.append(
@@ -102,7 +103,7 @@ def show(console: Console, result: Outcome, pictures: SplitPictures | None) -> N
             f"{c.bad_rejected} of {c.bad_rejected + c.bad_passed}",
             f"{c.good_rejected} of {c.good_rejected + c.good_passed}",
             f"{1000 * device.longest_gap_s:.0f} ms",
-            f"{device.hottest_c:.1f} °C",
+            f"{device.hottest_c:.1f} °C" if device.hottest_c > float("-inf") else "–",
         )
     console.print(table)
     if pictures is not None:
@@ -112,6 +113,17 @@ def show(console: Console, result: Outcome, pictures: SplitPictures | None) -> N
         console.print(f"[red]✗[/] {failure}")
     if result.passed:
         console.print("[green]✓[/] every camera inspected, every planted anomaly was seen")
+
+
+def _seen(story: Story, device: str, streams: list[list[str]]) -> list[list[str]]:
+    """The streams that the store has an event of. The last one's may still be on its way."""
+    deadline_s = time.monotonic() + ARRIVAL_S
+    while True:
+        stored = {event["part"] for event in story.events(device)}
+        seen = [stream for stream in streams if stored.intersection(stream)]
+        if len(seen) == len(streams) or time.monotonic() > deadline_s:
+            return seen
+        time.sleep(0.2)
 
 
 def _confusion_table(name: str, confusion: Confusion) -> Table:
