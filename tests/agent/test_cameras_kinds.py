@@ -16,10 +16,9 @@ from kenpin_agent.cameras.opencv import UsbCamera
 from kenpin_agent.clock import SystemClock
 from kenpin_agent.testing import FakeClock
 from kenpin_wire.errors import CameraError, ConfigError
+from support import require
 from support.camera_sources import HEIGHT, WIDTH, FakeCapture, drain, write_folder, write_video
 from support.rtsp_server import rtsp_server
-
-BOTTLES = Path("../shared/data/videos/bottle-detection.mp4")
 
 
 def parts(camera: Any, count: int) -> list[str]:
@@ -133,9 +132,8 @@ def test_a_video_that_vanishes_between_two_rounds_is_a_camera_error(tmp_path: Pa
 
 
 def test_a_real_h264_video_is_read() -> None:
-    if not BOTTLES.is_file():
-        pytest.skip(f"needs the sample video {BOTTLES.name}")
-    camera = open_camera(VideoConfig(path=BOTTLES), FakeClock())
+    bottles = Path(require("data")) / "videos" / "bottle-detection.mp4"
+    camera = open_camera(VideoConfig(path=bottles), FakeClock())
     frame = camera.read()
     assert frame is not None
     assert frame.image.shape == (360, 640, 3)
