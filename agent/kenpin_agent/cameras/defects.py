@@ -100,8 +100,8 @@ def missing_corner(metal: Image, part: Blank, rng: np.random.Generator) -> Plane
 
 
 def wrong_scale(rng: np.random.Generator) -> float:
-    """The size of a part made too small or too large, as a share of the right one."""
-    return float(1 + rng.choice((-1, 1)) * rng.uniform(0.06, 0.11))
+    """The size of a part of the next smaller or larger series, as a share of the right one."""
+    return float(1 + rng.choice((-1, 1)) * rng.uniform(0.14, 0.22))
 
 
 def _course(
