@@ -34,9 +34,10 @@ class Commands:
             case "ping":
                 self._reply(command.id, CommandState.SUCCESSFUL)
             case "snapshot":
+                # First this word, for the loop may have the last one at once.
+                self._reply(command.id, CommandState.EXECUTING)
                 with self._lock:
                     self._waiting.append(command.id)
-                self._reply(command.id, CommandState.EXECUTING)
             case _:
                 reason = f"this agent knows no verb {verb!r}; it knows {', '.join(VERBS)}"
                 self._reply(command.id, CommandState.FAILED, reason=reason)

@@ -196,7 +196,13 @@ class Agent:
         """Every ten seconds, and at once when something a person would act on has changed."""
         now_s = self._clock.monotonic_s()
         message = self._telemetry(now_s)
-        said = (message.camera, message.camera_detail, message.throttle_bits, round(message.allowance, 1))
+        said = (
+            message.camera,
+            message.camera_detail,
+            message.throttle_bits,
+            round(message.allowance, 1),
+            message.fps > 0,
+        )
         if said == self._told and now_s - self._told_s < TELEMETRY_EVERY_S:
             return
         self._told, self._told_s = said, now_s
@@ -209,7 +215,7 @@ class Agent:
         return Telemetry(
             temperature_c=heat.reading.temperature_c,
             throttle_bits=heat.reading.throttle_bits,
-            fps=round((len(recent) - 1) / span_s, 2) if span_s > 0 else 0.0,
+            fps=round((len(recent) - 1) / span_s, 2) if span_s > 1 else 0.0,  # of less, no rate can be told
             allowance=round(heat.allowance.rate, 3),
             reason=heat.allowance.reason,
             camera=grabber.state,

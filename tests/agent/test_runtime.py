@@ -242,6 +242,7 @@ def test_a_snapshot_of_nothing_is_refused_with_the_reason(bench: Bench, release:
     bench.switch.offer(release, candidate=False)
     wait_until(bench.verdicts, what="verdicts")
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, inspection=False))
+    threading.Event().wait(0.3)  # the frame that was under way could still answer
     refused("c2", "inspection is switched off")
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=2, inspection=True))
     bench.belt.lost = True
