@@ -172,8 +172,8 @@ def test_a_wrong_password_is_one_clear_line_however_often_it_is_tried(start_mosq
         "Check username and password in the broker's settings, and the user in the broker's own."
     )
     broker.kill()
-    wait_until(lambda: len(caplog.records) == 2)
-    assert "nothing listens there" in caplog.records[1].getMessage()
+    # the kill may cut off an attempt that is under way, and that is told as what it is
+    wait_until(lambda: "nothing listens there" in caplog.records[-1].getMessage())
 
 
 def test_a_password_put_right_in_its_file_is_used_without_a_restart(start_mosquitto, open_session, tmp_path):
