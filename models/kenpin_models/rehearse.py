@@ -17,7 +17,7 @@ from kenpin_agent.encoder import Features
 from kenpin_agent.heads import Head, top_mean
 from kenpin_models.augment import nudge
 from kenpin_models.fit import MIN_PICTURES, TOP_SHARE, fit_gaussian, fit_head
-from kenpin_models.samples import MAPS, Eye, Progress, Sample, silent
+from kenpin_models.samples import Eye, Progress, Sample, silent
 from kenpin_models.synthetic import SIZES, Kind, add_defect
 from kenpin_wire.manifest import HeadKind
 
@@ -104,6 +104,7 @@ def paint(
 
 def rehearse(
     kinds: Sequence[HeadKind],
+    maps: Sequence[str],
     good: Sequence[Seen],
     painted: Sequence[Painted],
     bad: Sequence[Features] = (),
@@ -114,6 +115,7 @@ def rehearse(
     """Cross-validate heads.
 
     Args:
+        maps: As `fit_head` takes them.
         good: At least `MIN_PICTURES` + 1.
         painted: Their `picture` counts in `good`. May be empty, if only the good pictures' scores are wanted.
     """
@@ -124,11 +126,11 @@ def rehearse(
     done = 0
     for number, fold in enumerate(folds):
         shown = [seen for index, seen in enumerate(good) if index not in fold]
-        localiser = fit_gaussian(all_features(shown), MAPS)
+        localiser = fit_gaussian(all_features(shown), tuple(maps))
         on_fold = [defect for defect in painted if defect.picture in fold]
         for kind in kinds:
             progress("rehearsing heads", done, len(folds) * len(kinds))
-            head = fit_head(kind, all_features(shown), MAPS, seed, localiser)
+            head = fit_head(kind, all_features(shown), maps, seed, localiser)
             for index in fold:
                 good_scores[kind][:, index] = _score_and_patches(head, good[index].features)
             for defect in on_fold:

@@ -14,15 +14,12 @@ from kenpin_agent.encoder import Encoder, Features
 from kenpin_agent.pictures import picture_id, read_picture
 from kenpin_agent.prepare import prepare
 from kenpin_agent.seams import Image
-from kenpin_models.assets import ENCODER_FILE
+from kenpin_models.encoder_file import EncoderFile, shipped_encoder
 from kenpin_wire.errors import ConfigError, PictureError
 from kenpin_wire.manifest import Input
 
 DEFAULT_SIZE_PX = 160
 SIZES_PX = (96, 320)
-STRIDE_PX = 16  # the encoder's; see export_encoder
-POOLED = "pooled"
-MAPS = ("block4", "block7", "block10")
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many of how many are done."""
@@ -84,9 +81,9 @@ def read_samples(
     return list(samples.values()), warnings
 
 
-def choose_input(paths: Sequence[Path], size_px: int) -> Input:
+def choose_input(paths: Sequence[Path], size_px: int, stride_px: int = 16) -> Input:
     """The encoder's input for pictures of this kind: as many pixels as a square of `size_px`, in the pictures' own
-    proportions (their median, at most 3 : 1), so that nothing is squashed.
+    proportions (their median, at most 3 : 1), so that nothing is squashed; multiples of the encoder's stride.
 
     Raises:
         ConfigError: if the size is out of range, or no picture can be read.
@@ -104,7 +101,8 @@ def choose_input(paths: Sequence[Path], size_px: int) -> Input:
             remedy="Save them again as JPEG or PNG.",
         )
     ratio = math.exp(np.clip(np.median(ratios), -math.log(3), math.log(3)))
-    return Input(width=_stride(size_px * ratio**0.5), height=_stride(size_px / ratio**0.5))
+    width, height = (_stride(length, stride_px) for length in (size_px * ratio**0.5, size_px / ratio**0.5))
+    return Input(width=width, height=height)
 
 
 def halved(image: Image, spec: Input) -> Image:
@@ -118,15 +116,16 @@ def halved(image: Image, spec: Input) -> Image:
 
 
 class Eye:
-    """The frozen encoder at one input size."""
+    """An encoder at one input size; the shipped one if none is given."""
 
-    def __init__(self, spec: Input, threads: int = 2) -> None:
+    def __init__(self, spec: Input, encoder: EncoderFile | None = None, threads: int = 2) -> None:
         self.spec = spec
-        self._encoder = Encoder(ENCODER_FILE, spec, POOLED, MAPS, threads=threads)
+        self.encoder = encoder or shipped_encoder()
+        self._run = Encoder(self.encoder.file, spec, self.encoder.pooled, self.encoder.maps, threads=threads)
 
     def see(self, image: Image) -> Features:
         """What the agent's encoder sees in a picture that the agent's code prepared."""
-        return self._encoder.encode(prepare(image, self.spec))
+        return self._run.encode(prepare(image, self.spec))
 
 
 _PROBES = 16
@@ -144,5 +143,5 @@ def _readable(paths: Sequence[Path]) -> Iterator[Image]:
             return
 
 
-def _stride(length_px: float) -> int:
-    return max(STRIDE_PX * 4, round(length_px / STRIDE_PX) * STRIDE_PX)
+def _stride(length_px: float, stride_px: int) -> int:
+    return max(stride_px * 4, round(length_px / stride_px) * stride_px)

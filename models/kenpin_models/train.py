@@ -26,7 +26,6 @@ from kenpin_models.progress import shown_on
 from kenpin_models.rehearse import MAX_PICTURES, all_features, paint, rehearse, see_good
 from kenpin_models.samples import (
     DEFAULT_SIZE_PX,
-    MAPS,
     Eye,
     Progress,
     Sample,
@@ -103,6 +102,7 @@ def train(
     paths = list_pictures(good)
     spec = choose_input(paths, DEFAULT_SIZE_PX if size is None else size)
     eye = Eye(spec)
+    maps = eye.encoder.maps
     rng = np.random.default_rng(seed)
     # One thread: the products here are small, and handing them round costs more (34 s instead of 11, two busy
     # cores, measured).
@@ -119,11 +119,11 @@ def train(
         rehearsed_on = [seen[i] for i in chosen]
         kinds: Sequence[HeadKind] = HEADS if head == "auto" else (cast(HeadKind, head),)
         painted = paint([fitted[i] for i in chosen], eye, rng, progress=progress) if head == "auto" else []
-        rehearsed = rehearse(kinds, rehearsed_on, painted, bad_features, seed=seed, progress=progress)
+        rehearsed = rehearse(kinds, maps, rehearsed_on, painted, bad_features, seed=seed, progress=progress)
         selection = select(rehearsed) if head == "auto" else None
         kind = selection.head if selection else kinds[0]
 
-        fitted_head = fit_head(kind, all_features(seen), MAPS, seed)
+        fitted_head = fit_head(kind, all_features(seen), maps, seed)
         calibration, heatmap = calibrate(fitted_head, held_out_seen, rehearsed[kind], false_rejects)
     warnings += more_warnings + ([calibration.note] if calibration.note else [])
     report = {

@@ -106,7 +106,7 @@ def test_the_doctor_looks_into_the_release_that_is_to_be_installed(
 ) -> None:
     sound = write_release(tmp_path / "sound.kenpin")
     members = members_of(sound)
-    members["manifest.json"] = members["manifest.json"].replace(b'"schema_version":1', b'"schema_version":9')
+    members["manifest.json"] = members["manifest.json"].replace(b'"schema_version":2', b'"schema_version":9')
     write_zip(tmp_path / "newer.kenpin", members)
     (tmp_path / "cut.kenpin").write_bytes(sound.read_bytes()[:-1000])
 

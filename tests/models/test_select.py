@@ -6,13 +6,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kenpin_agent.encoder import Features
 from kenpin_models import rehearse as r
 from kenpin_models.fit import MIN_PICTURES
 from kenpin_models.select import select
 from kenpin_models.synthetic import SIZES, Kind
 from kenpin_wire.manifest import HeadKind
-from support.small_release import good_features
+from support.small_release import MAPS, good_features
 
 
 @given(st.integers(3, 200), st.integers(0, 99))
@@ -25,8 +24,8 @@ def test_every_picture_is_left_out_once_and_enough_are_left(n: int, seed: int) -
 
 def test_no_head_has_seen_what_it_scores() -> None:
     # A head that has seen a picture finds it among its references: distance 0 to the nearest.
-    seen = [r.Seen(Features(f.pooled, {**f.maps, "block10": f.maps["block7"]})) for f in good_features()]
-    r_knn = r.rehearse(["knn", "patch_knn"], seen, [])
+    seen = [r.Seen(features) for features in good_features()]
+    r_knn = r.rehearse(["knn", "patch_knn"], MAPS, seen, [])
     assert min(r_knn["knn"].good) > 0
     assert min(r_knn["patch_knn"].limits) > 0
 

@@ -14,10 +14,12 @@ from kenpin_wire.errors import ReleaseError
 from kenpin_wire.faults import first_fault
 from kenpin_wire.messages import ReleaseName, Sha256, now
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 
-HeadKind = Literal["lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn"]
+HeadKind = Literal["lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn", "fusion"]
+DecoderKind = Literal["standard", "mobile", "slim"]
+Precision = Literal["float32", "int8"]
 FileName = Annotated[str, Field(pattern=r"^(golden/)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=80)]
 """A file inside the zip: no absolute path, no `..`, no folder but `golden/`."""
 
@@ -37,6 +39,14 @@ class File(Section):
     size: Annotated[int, Field(gt=0)]
 
 
+class Tiles(Section):
+    """A large picture is looked at in `columns` × `rows` parts, each as large as the encoder's input; their maps
+    are put together to one, their pooled vectors are averaged."""
+
+    columns: Annotated[int, Field(ge=1, le=16)] = 1
+    rows: Annotated[int, Field(ge=1, le=16)] = 1
+
+
 class Input(Section):
     """How a camera's picture becomes the encoder's input: cropped, scaled, its colours put in order.
 
@@ -49,6 +59,8 @@ class Input(Section):
     color: Literal["RGB"] = "RGB"
     crop: Literal["none", "center_square"] = "none"
     resize: Literal["area", "linear"] = "area"
+    tiles: Tiles | None = None
+    """None for a picture that is looked at whole. Width and height are a tile's."""
 
 
 class Encoder(File):
@@ -57,6 +69,8 @@ class Encoder(File):
     architecture: str = ""
     pooled: str
     maps: list[str]
+    precision: Precision = "float32"
+    """Of weights and arithmetic; inputs and outputs are float32 in either."""
     provenance: str = ""
 
 
@@ -81,11 +95,38 @@ class Calibration(Section):
     note: str = ""
 
 
-class Heatmap(Section):
-    """The colour scale of the patch heatmap, absolute: `normal` is drawn as the first colour, `limit` as the
-    colour of the threshold, and so a good part stays calm whatever its own maximum."""
+class Decoder(File):
+    """A network that draws the heatmap from what the encoder saw; it runs on demand.
 
-    kind: Literal["patch"] = "patch"
+    Its inputs are called as the encoder's outputs that it `reads`, and have their shapes. Its one output is either
+    a picture, as it would be if it were good, float32 (1, h, w, 3), RGB, 0 to 255; or a map of how odd each
+    place is, float32 (1, h, w, 1).
+    """
+
+    kind: DecoderKind
+    reads: Annotated[list[str], Field(min_length=1)]
+    gives: Literal["picture", "map"]
+    output: str
+
+
+class Classifier(File):
+    """A second model that names what was judged normal; it never sees what the head finds odd.
+
+    It takes a picture as the encoder does, by its own `input`, and gives a score for each label, shape (1, n).
+    """
+
+    input: Input
+    output: str
+    labels: Annotated[list[str], Field(min_length=1)]
+
+
+class Heatmap(Section):
+    """What is drawn and its colour scale, which is absolute: `normal` is drawn as the first colour, `limit` as
+    the colour of the threshold, and so a good part stays calm whatever its own maximum.
+
+    `patch` draws the head's own patch scores; `decoder` what the decoder finds."""
+
+    kind: Literal["patch", "decoder"] = "patch"
     normal: FiniteFloat
     limit: FiniteFloat
 
@@ -108,6 +149,8 @@ class Manifest(Section):
     head: Head
     calibration: Calibration
     heatmap: Heatmap
+    decoder: Decoder | None = None
+    classifier: Classifier | None = None
     golden: Annotated[list[Golden], Field(min_length=1)]
     fitted_on: list[Sha256] = Field(default_factory=list)
     """`picture_id` of every picture that the head was fitted on: never counted in an evaluation."""
