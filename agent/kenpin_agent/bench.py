@@ -40,8 +40,9 @@ class Report:
     """Medians, one thread.
 
     Attributes:
+        input_px: Width and height of what the encoder sees of a picture, in `tiles` parts.
         picture_px: Width and height of the first picture.
-        stages_ms: `invoke` (the encoder alone), each stage of `inspect`, `jpeg` of the heatmap.
+        stages_ms: `invoke` (the encoder alone, once a tile), each stage of `inspect`, `jpeg` of the heatmap.
         frame_ms: Frame → verdict, without heatmap.
         ratio: Frame → verdict ÷ `invoke`; the median of 200 pairs, each measured one after the other.
         ratio_budget: What it may be at most.
@@ -53,6 +54,7 @@ class Report:
     release: str
     head: str
     input_px: tuple[int, int]
+    tiles: int
     picture_px: tuple[int, int]
     stages_ms: Mapping[str, float]
     frame_ms: float
@@ -112,8 +114,9 @@ def measure(release_file: Path, pictures: Path | None = None) -> Report:
 def table(report: Report) -> str:
     """The report for a person."""
     width, height = report.picture_px
+    tiles = f" in {report.tiles} tiles" if report.tiles > 1 else ""
     lines = [
-        f"{report.release}, head {report.head}, input {report.input_px[0]} × {report.input_px[1]}, "
+        f"{report.release}, head {report.head}, input {report.input_px[0]} × {report.input_px[1]}{tiles}, "
         f"pictures {width} × {height}; medians of {ROUNDS}, one thread",
         "",
         *(f"  {stage:<24}{ms:9.3f} ms" for stage, ms in report.stages_ms.items()),
@@ -144,6 +147,7 @@ def _child(folder: Path, pictures: Path | None) -> None:
     from kenpin_agent.pictures import encode_jpeg, list_pictures, read_picture
     from kenpin_agent.release import load_release
     from kenpin_agent.seams import Frame
+    from kenpin_agent.tiles import tiles_of
 
     release = load_release(folder, threads=1)
     manifest = release.manifest
@@ -189,7 +193,8 @@ def _child(folder: Path, pictures: Path | None) -> None:
     answer = {
         "release": release.label,
         "head": release.head.kind,
-        "input_px": (manifest.input.width, manifest.input.height),
+        "input_px": manifest.input.picture_px,
+        "tiles": len(tiles_of(manifest.input)),
         "picture_px": frames[0].image.shape[1::-1],
         "stages_ms": {stage: round(ms, 4) for stage, ms in stages.items()},
         "frame_ms": round(frame_ms, 4),

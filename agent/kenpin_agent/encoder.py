@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kenpin_agent.tiles import stitch, tiles_of
 from kenpin_wire.errors import ReleaseError
 from kenpin_wire.manifest import Input
 
@@ -41,7 +42,7 @@ class Encoder:
 
     Args:
         model: The `.tflite` file, or its bytes.
-        input: The size to run at; a convolutional model takes any.
+        input: The size to run at, and in how many tiles; a convolutional model takes any.
         pooled: The name of the pooled vector's output.
         maps: The names of the maps' outputs.
         threads: Threads of an invoke.
@@ -62,7 +63,11 @@ class Encoder:
         where: str = "",
     ) -> None:
         self._where = where or (str(model) if isinstance(model, Path) else "encoder")
+        self._spec = input
+        self._tiles = tiles_of(input)
         self._shape = (1, input.height, input.width, 3)
+        width, height = input.picture_px
+        self._picture_shape = (1, height, width, 3)
         self._interpreter = self._open(model, threads)
         self._input, outputs = self._resolve()
         for name in (pooled, *maps):
@@ -73,31 +78,46 @@ class Encoder:
         self._maps = {name: outputs[name] for name in maps}
         self._check()
 
-    def encode(self, tensor: npt.NDArray[np.float32]) -> Features:
-        """Run the model. The result is the caller's to keep: later runs don't change it.
+    def encode(self, picture: Floats) -> Features:
+        """Run the model, once for each tile. The result is the caller's to keep: later runs don't change it.
 
         Args:
-            tensor: As `prepare` makes it, shape (1, height, width, 3).
+            picture: As `prepare` makes it, shape (1, height, width, 3).
 
         Raises:
             ReleaseError: if the shape is not the encoder's, or the model fails.
         """
-        if tensor.shape != self._shape:
-            raise self._fault(f"the encoder takes {self._shape}, not {tensor.shape}")
+        if picture.shape != self._picture_shape:
+            raise self._fault(f"the encoder takes {self._picture_shape}, not {picture.shape}")
+        _, height, width, _ = self._shape
         try:
-            self._interpreter.set_tensor(self._input, tensor)
-            self._interpreter.invoke()
-            # get_tensor copies, 60 KB in all at 128 × 128: microseconds.
-            return Features(
-                self._interpreter.get_tensor(self._pooled)[0],
-                {name: self._interpreter.get_tensor(index)[0] for name, index in self._maps.items()},
-            )
+            seen = [
+                self._encode(picture[:, tile.y : tile.y + height, tile.x : tile.x + width])
+                for tile in self._tiles
+            ]
+            return seen[0] if self._spec.tiles is None else self._joined(seen)
         except (RuntimeError, ValueError) as error:
             raise self._fault(f"the encoder failed ({_first_line(error)})") from None
 
     def invoke(self) -> None:
-        """Run the model on whatever was set last: the bare cost, for benchmarks."""
+        """Run the model on whatever was set last, as often as for a picture: the bare cost, for benchmarks."""
+        for _ in self._tiles:
+            self._interpreter.invoke()
+
+    def _encode(self, tile: Floats) -> Features:
+        self._interpreter.set_tensor(self._input, tile)
         self._interpreter.invoke()
+        # get_tensor copies, 60 KB in all at 128 × 128: microseconds.
+        return Features(
+            self._interpreter.get_tensor(self._pooled)[0],
+            {name: self._interpreter.get_tensor(index)[0] for name, index in self._maps.items()},
+        )
+
+    def _joined(self, seen: Sequence[Features]) -> Features:
+        return Features(
+            np.mean([features.pooled for features in seen], axis=0),
+            {name: stitch([features.maps[name] for features in seen], self._spec) for name in self._maps},
+        )
 
     def _open(self, model: Path | bytes, threads: int) -> Any:
         try:
@@ -124,11 +144,18 @@ class Encoder:
 
     def _check(self) -> None:
         """One run: a model that cannot run, or gives odd shapes, is found now and not on the line."""
-        features = self.encode(np.zeros(self._shape, dtype=np.float32))
+        try:
+            features = self._encode(np.zeros(self._shape, dtype=np.float32))
+        except (RuntimeError, ValueError) as error:
+            raise self._fault(f"the encoder failed ({_first_line(error)})") from None
         if features.pooled.ndim != 1 or any(values.ndim != 3 for values in features.maps.values()):
             raise self._fault("the encoder's outputs are not a vector and maps")
         if any(values.dtype != np.float32 for values in (features.pooled, *features.maps.values())):
             raise self._fault("the encoder's outputs are not float32")
+        try:
+            self._joined([features] * len(self._tiles))
+        except ValueError as error:
+            raise self._fault(str(error)) from None
 
     def _fault(self, what: str) -> ReleaseError:
         return ReleaseError(

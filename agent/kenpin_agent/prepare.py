@@ -22,7 +22,7 @@ from kenpin_wire.manifest import Input
 from kenpin_wire.messages import Roi
 
 Tensor = npt.NDArray[np.float32]
-"""The encoder's input: shape (1, height, width, 3), float32, red-green-blue, 0 to 255."""
+"""The encoder's input: shape (1, height, width, 3), float32, red-green-blue, 0 to 255; all tiles in one."""
 
 
 def prepare(image: Image, spec: Input, roi: Roi | None = None) -> Tensor:
@@ -80,8 +80,8 @@ def region(image: Image, spec: Input, roi: Roi | None = None) -> Region:
 
 
 def scaled(image: Image, spec: Input) -> Image:
-    """The picture at the encoder's size, (height, width) of `spec`, still in OpenCV's channel order."""
-    width, height = spec.width, spec.height
+    """The picture at the size of `spec.picture_px`, still in OpenCV's channel order."""
+    width, height = spec.picture_px
     if spec.resize == "area":
         while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
             rows, columns = image.shape[0] // 2, image.shape[1] // 2

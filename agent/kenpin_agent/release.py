@@ -265,8 +265,8 @@ def _arrays(file: Path, where: str) -> dict[str, npt.NDArray[Any]]:
 def _try_out(release: Release) -> None:
     """One grey picture through all of it: a head that was made for another encoder is found now, and what is
     computed on first use is computed before the first part comes."""
-    spec = release.manifest.input
-    features = release.features(np.full((spec.height, spec.width, 3), 128, dtype=np.uint8))
+    width, height = release.manifest.input.picture_px
+    features = release.features(np.full((height, width, 3), 128, dtype=np.uint8))
     try:
         score = release.head.score(features)
         patch_scores = release.head.patch_scores(features)

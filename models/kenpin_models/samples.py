@@ -108,7 +108,8 @@ def choose_input(paths: Sequence[Path], size_px: int, stride_px: int = 16) -> In
 def halved(image: Image, spec: Input) -> Image:
     """The picture, halved while it is four times the encoder's input or more: the first halvings of `prepare`,
     which then goes on from here to the very same pixels. Keeps memory and synthetic defects cheap."""
-    while image.shape[0] >= 4 * spec.height and image.shape[1] >= 4 * spec.width:
+    width, height = spec.picture_px
+    while image.shape[0] >= 4 * height and image.shape[1] >= 4 * width:
         rows, columns = image.shape[0] // 2, image.shape[1] // 2
         half = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
         image = np.asarray(half, dtype=np.uint8)

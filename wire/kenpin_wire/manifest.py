@@ -6,9 +6,17 @@ describes the manifest only; reading the zip is the agent's, writing it the trai
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from kenpin_wire.errors import ReleaseError
 from kenpin_wire.faults import first_fault
@@ -16,6 +24,8 @@ from kenpin_wire.messages import ReleaseName, Sha256, now
 
 SCHEMA_VERSION = 2
 MANIFEST_FILE = "manifest.json"
+MAX_ENCODED_PX = 8_000_000
+"""Of a picture, through the encoder: seconds on a Pi, and 96 MB. More is a mistake."""
 
 HeadKind = Literal["lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn", "fusion"]
 DecoderKind = Literal["standard", "mobile", "slim"]
@@ -41,10 +51,16 @@ class File(Section):
 
 class Tiles(Section):
     """A large picture is looked at in `columns` × `rows` parts, each as large as the encoder's input; their maps
-    are put together to one, their pooled vectors are averaged."""
+    are put together to one, their pooled vectors are averaged.
+
+    Neighbours overlap, and each gives the map up to the middle of what they share: an encoder sees nothing beyond
+    a tile's edge, and what it says of places near one is off by as much as good parts differ.
+    """
 
     columns: Annotated[int, Field(ge=1, le=16)] = 1
     rows: Annotated[int, Field(ge=1, le=16)] = 1
+    overlap_px: Annotated[int, Field(ge=0, le=256)] = 64
+    """Twice a multiple of the encoder's stride."""
 
 
 class Input(Section):
@@ -61,6 +77,30 @@ class Input(Section):
     resize: Literal["area", "linear"] = "area"
     tiles: Tiles | None = None
     """None for a picture that is looked at whole. Width and height are a tile's."""
+
+    @property
+    def picture_px(self) -> tuple[int, int]:
+        """Width and height that a picture is scaled to; with tiles, what they cover together."""
+        if self.tiles is None:
+            return self.width, self.height
+        columns, rows, overlap_px = self.tiles.columns, self.tiles.rows, self.tiles.overlap_px
+        return (
+            columns * self.width - (columns - 1) * overlap_px,
+            rows * self.height - (rows - 1) * overlap_px,
+        )
+
+    @property
+    def encoded_px(self) -> int:
+        """The pixels that go through the encoder for a picture: what it costs."""
+        return self.width * self.height * (self.tiles.columns * self.tiles.rows if self.tiles else 1)
+
+    @model_validator(mode="after")
+    def _tiles_make_sense(self) -> Self:
+        if self.tiles is not None and 2 * self.tiles.overlap_px > min(self.width, self.height):
+            raise ValueError("tiles overlap by more than half")
+        if self.encoded_px > MAX_ENCODED_PX:
+            raise ValueError(f"{self.encoded_px} pixels for the encoder, more than {MAX_ENCODED_PX}")
+        return self
 
 
 class Encoder(File):
