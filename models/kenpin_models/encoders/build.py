@@ -40,8 +40,8 @@ def build(plan: EncoderPlan) -> EncoderModule:
     module = EncoderModule(plan, same_padding=as_tensorflow, epsilon=1e-3 if as_tensorflow else 1e-5)
     randomize(module, plan.seed)  # for the embedding, which no published weights have
     _fill(module, weights.state, plan)
-    module.mean.copy_(module.mean.new_tensor(weights.mean).view(1, 3, 1, 1) * 255)
-    module.scale.copy_(1 / (module.scale.new_tensor(weights.std).view(1, 3, 1, 1) * 255))
+    module.mean.copy_(module.mean.new_tensor(weights.mean) * 255)
+    module.scale.copy_(1 / (module.scale.new_tensor(weights.std) * 255))
     module.provenance = weights.provenance
     module.eval()
     return module

@@ -6,6 +6,7 @@ Import this only where torch is installed (`kenpin_models.extras.need`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class EncoderModule(nn.Module):  # type: ignore[misc]  # torch is not installed 
     `advance` and `finish` as often as needed; `forward` is these three.
 
     Attributes:
-        stem: The first convolution; with `normalize` before it.
+        stem: The first convolution; `begin` normalises and pads for it.
         blocks: The kept blocks in their order.
         last: The 1280 features behind the last block, where the plan wants them; else None.
         embedding: The linear layer behind the pooled vector, where the plan wants one; else None.
@@ -45,10 +46,11 @@ class EncoderModule(nn.Module):  # type: ignore[misc]  # torch is not installed 
         def conv(wide_in: int, wide_out: int, kernel_px: int = 1, **how: Any) -> list[Any]:
             return _convolution(wide_in, wide_out, kernel_px, same=same_padding, epsilon=epsilon, **how)
 
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255)
-        self.register_buffer("scale", 1 / (torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255))
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN) * 255)
+        self.register_buffer("scale", 1 / (torch.tensor(IMAGENET_STD) * 255))
         wide = _width(32, plan.alpha)
-        self.stem = nn.Sequential(*conv(3, wide, 3, stride=2), nn.ReLU6())
+        first = nn.Conv2d(3, wide, 3, stride=2, bias=False)  # `begin` pads
+        self.stem = nn.Sequential(first, nn.BatchNorm2d(wide, eps=epsilon), nn.ReLU6())
         self.blocks = nn.ModuleList()
         for stage in plan.design.stages:
             for repeat in range(stage.repeats):
@@ -65,13 +67,14 @@ class EncoderModule(nn.Module):  # type: ignore[misc]  # torch is not installed 
         x, maps = self.advance(self.begin(image), 0)
         return self.finish(x, maps)
 
-    def normalize(self, image: Any) -> Any:
-        """As the network was taught: (n, 3, height, width), about −2 to 2."""
-        return (image.permute(0, 3, 1, 2) - self.mean) * self.scale
-
     def begin(self, image: Any) -> Any:
         """What block 0 is given: (n, c, height / 2, width / 2)."""
-        return self.stem(self.normalize(image))
+        x = image - self.mean
+        if self.scale is not None:
+            x = x * self.scale
+        # Padded before the axes are exchanged: converted, it costs two transpositions of the picture less.
+        before = 0 if self.same_padding else 1
+        return self.stem(nn.functional.pad(x, (0, 0, before, 1, before, 1)).permute(0, 3, 1, 2))
 
     def advance(self, x: Any, first: int, stop: int | None = None) -> tuple[Any, dict[str, Any]]:
         """Run the blocks from `first` up to, without, `stop`; all the rest if None.
@@ -133,6 +136,15 @@ def means_and_deviations(maps: Sequence[Any]) -> Any:
 def block_channels(design: Design, alpha: float) -> list[int]:
     """What each block gives, in channels."""
     return [_width(stage.channels, alpha) for stage in design.stages for _ in range(stage.repeats)]
+
+
+def folded(module: EncoderModule) -> EncoderModule:
+    """A copy that computes the same with one step less: the pixels' scale is in the first weights."""
+    copy = deepcopy(module)
+    if copy.scale is not None:
+        copy.stem[0].weight.data *= copy.scale.view(1, 3, 1, 1)
+        copy.scale = None
+    return copy
 
 
 def randomize(module: EncoderModule, seed: int) -> None:
