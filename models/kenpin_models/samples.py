@@ -93,20 +93,30 @@ def choose_input(paths: Sequence[Path], size_px: int, stride_px: int = 16) -> In
         raise ConfigError(
             f"{size_px} pixels", where="--size", remedy=f"Use {smallest} to {largest}; the default is 160."
         )
-    ratios = [math.log(image.shape[1] / image.shape[0]) for image in _readable(paths[: 4 * _PROBES])]
-    if not ratios:
-        raise ConfigError(
-            "none of its pictures can be read",
-            where=str(paths[0].parent),
-            remedy="Save them again as JPEG or PNG.",
-        )
+    ratios = [math.log(width / height) for width, height in picture_sizes(paths)]
     ratio = math.exp(np.clip(np.median(ratios), -math.log(3), math.log(3)))
     width, height = (_stride(length, stride_px) for length in (size_px * ratio**0.5, size_px / ratio**0.5))
     return Input(width=width, height=height)
 
 
+def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Width and height of a few of the pictures; as `kenpin_models.tiling` takes them.
+
+    Raises:
+        ConfigError: if none can be read.
+    """
+    sizes = [(image.shape[1], image.shape[0]) for image in _readable(paths[: 4 * _PROBES])]
+    if not sizes:
+        raise ConfigError(
+            "none of its pictures can be read",
+            where=str(paths[0].parent),
+            remedy="Save them again as JPEG or PNG.",
+        )
+    return sizes
+
+
 def halved(image: Image, spec: Input) -> Image:
-    """The picture, halved while it is four times the encoder's input or more: the first halvings of `prepare`,
+    """The picture, halved while it is four times as large as it will be scaled or more: the first halvings of `prepare`,
     which then goes on from here to the very same pixels. Keeps memory and synthetic defects cheap."""
     width, height = spec.picture_px
     while image.shape[0] >= 4 * height and image.shape[1] >= 4 * width:

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from kenpin_agent.prepare import prepare
 from kenpin_models.samples import choose_input, halved, read_samples
 from kenpin_wire.errors import ConfigError
-from kenpin_wire.manifest import Input
+from kenpin_wire.manifest import Input, Tiles
 from support.small_release import part
 
 
-@given(st.integers(33, 700), st.integers(33, 700), st.integers(0, 9))
-def test_a_halved_picture_is_prepared_to_the_very_same_pixels(height: int, width: int, seed: int) -> None:
-    spec = Input(width=64, height=48)
+@pytest.mark.parametrize("tiles", [None, Tiles(columns=2, overlap_px=16)])
+@given(height=st.integers(33, 700), width=st.integers(33, 700), seed=st.integers(0, 9))
+def test_a_halved_picture_is_prepared_to_the_very_same_pixels(
+    height: int, width: int, seed: int, tiles: Tiles | None
+) -> None:
+    spec = Input(width=64, height=48, tiles=tiles)
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     assert (prepare(halved(image, spec), spec) == prepare(image, spec)).all()
 
