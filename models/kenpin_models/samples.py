@@ -116,8 +116,8 @@ def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def halved(image: Image, spec: Input) -> Image:
-    """The picture, halved while it is four times as large as it will be scaled or more: the first halvings of `prepare`,
-    which then goes on from here to the very same pixels. Keeps memory and synthetic defects cheap."""
+    """The picture, halved while it is four times as large as it will be scaled, or more: the first halvings of
+    `prepare`, which goes on from here to the very same pixels. Keeps memory and synthetic defects cheap."""
     width, height = spec.picture_px
     while image.shape[0] >= 4 * height and image.shape[1] >= 4 * width:
         rows, columns = image.shape[0] // 2, image.shape[1] // 2
