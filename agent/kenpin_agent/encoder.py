@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kenpin_agent.litert import Model
 from kenpin_agent.tiles import stitch, tiles_of
-from kenpin_wire.errors import ReleaseError
 from kenpin_wire.manifest import Input
-
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:  # 32-bit ARM has only LiteRT's predecessor
-    from tflite_runtime.interpreter import Interpreter
 
 Floats = npt.NDArray[np.float32]
 
@@ -37,8 +31,6 @@ class Features:
 
 class Encoder:
     """A LiteRT model on XNNPACK. Not thread-safe: one thread encodes.
-
-    Outputs are found by their names in the model's signature, which survive conversion; their order does not.
 
     Args:
         model: The `.tflite` file, or its bytes.
@@ -62,20 +54,20 @@ class Encoder:
         threads: int = 1,
         where: str = "",
     ) -> None:
-        self._where = where or (str(model) if isinstance(model, Path) else "encoder")
+        where = where or (str(model) if isinstance(model, Path) else "encoder")
+        self._model = Model(model, what="the encoder", where=where, threads=threads)
+        self._input = self._one_picture()
         self._spec = input
         self._tiles = tiles_of(input)
         self._shape = (1, input.height, input.width, 3)
         width, height = input.picture_px
         self._picture_shape = (1, height, width, 3)
-        self._interpreter = self._open(model, threads)
-        self._input, outputs = self._resolve()
         for name in (pooled, *maps):
-            if name not in outputs:
-                found = ", ".join(sorted(outputs))
-                raise self._fault(f"the encoder has no output called {name} (it has {found})")
-        self._pooled = outputs[pooled]
-        self._maps = {name: outputs[name] for name in maps}
+            if name not in self._model.outputs:
+                found = ", ".join(sorted(self._model.outputs))
+                raise self._model.fault(f"the encoder has no output called {name} (it has {found})")
+        self._pooled, self._maps = pooled, tuple(maps)
+        self._model.allocate({self._input: self._shape})
         self._check()
 
     def encode(self, picture: Floats) -> Features:
@@ -88,29 +80,24 @@ class Encoder:
             ReleaseError: if the shape is not the encoder's, or the model fails.
         """
         if picture.shape != self._picture_shape:
-            raise self._fault(f"the encoder takes {self._picture_shape}, not {picture.shape}")
+            raise self._model.fault(f"the encoder takes {self._picture_shape}, not {picture.shape}")
         _, height, width, _ = self._shape
-        try:
-            seen = [
-                self._encode(picture[:, tile.y : tile.y + height, tile.x : tile.x + width])
-                for tile in self._tiles
-            ]
-            return seen[0] if self._spec.tiles is None else self._joined(seen)
-        except (RuntimeError, ValueError) as error:
-            raise self._fault(f"the encoder failed ({_first_line(error)})") from None
+        seen = [
+            self._encode(picture[:, tile.y : tile.y + height, tile.x : tile.x + width])
+            for tile in self._tiles
+        ]
+        return seen[0] if self._spec.tiles is None else self._joined(seen)
 
     def invoke(self) -> None:
         """Run the model on whatever was set last, as often as for a picture: the bare cost, for benchmarks."""
         for _ in self._tiles:
-            self._interpreter.invoke()
+            self._model.run_again()
 
     def _encode(self, tile: Floats) -> Features:
-        self._interpreter.set_tensor(self._input, tile)
-        self._interpreter.invoke()
-        # get_tensor copies, 60 KB in all at 128 × 128: microseconds.
+        self._model.run({self._input: tile})
+        # Copies, 60 KB in all at 128 × 128: microseconds.
         return Features(
-            self._interpreter.get_tensor(self._pooled)[0],
-            {name: self._interpreter.get_tensor(index)[0] for name, index in self._maps.items()},
+            self._model.output(self._pooled)[0], {name: self._model.output(name)[0] for name in self._maps}
         )
 
     def _joined(self, seen: Sequence[Features]) -> Features:
@@ -119,50 +106,20 @@ class Encoder:
             {name: stitch([features.maps[name] for features in seen], self._spec) for name in self._maps},
         )
 
-    def _open(self, model: Path | bytes, threads: int) -> Any:
-        try:
-            content = model.read_bytes() if isinstance(model, Path) else model
-            interpreter = Interpreter(model_content=content, num_threads=threads)
-            interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], self._shape)
-            interpreter.allocate_tensors()
-        except OSError as error:
-            raise self._fault(f"the encoder cannot be read ({error.strerror})") from None
-        except (RuntimeError, ValueError) as error:
-            raise self._fault(f"the encoder cannot be loaded ({_first_line(error)})") from None
-        return interpreter
-
-    def _resolve(self) -> tuple[int, dict[str, int]]:
-        """The input's tensor index, and each named output's."""
-        signatures = self._interpreter.get_signature_list()
-        if len(signatures) != 1:
-            raise self._fault(f"the encoder has {len(signatures)} signatures, not one")
-        runner = self._interpreter.get_signature_runner()
-        inputs = list(runner.get_input_details().values())
-        if len(inputs) != 1 or inputs[0]["dtype"] != np.float32:
-            raise self._fault("the encoder does not take one float32 picture")
-        return inputs[0]["index"], {name: d["index"] for name, d in runner.get_output_details().items()}
+    def _one_picture(self) -> str:
+        inputs = self._model.inputs
+        if len(inputs) != 1 or any(port.dtype != np.float32 for port in inputs.values()):
+            raise self._model.fault("the encoder does not take one float32 picture")
+        return next(iter(inputs))
 
     def _check(self) -> None:
         """One run: a model that cannot run, or gives odd shapes, is found now and not on the line."""
-        try:
-            features = self._encode(np.zeros(self._shape, dtype=np.float32))
-        except (RuntimeError, ValueError) as error:
-            raise self._fault(f"the encoder failed ({_first_line(error)})") from None
+        features = self._encode(np.zeros(self._shape, dtype=np.float32))
         if features.pooled.ndim != 1 or any(values.ndim != 3 for values in features.maps.values()):
-            raise self._fault("the encoder's outputs are not a vector and maps")
+            raise self._model.fault("the encoder's outputs are not a vector and maps")
         if any(values.dtype != np.float32 for values in (features.pooled, *features.maps.values())):
-            raise self._fault("the encoder's outputs are not float32")
+            raise self._model.fault("the encoder's outputs are not float32")
         try:
             self._joined([features] * len(self._tiles))
         except ValueError as error:
-            raise self._fault(str(error)) from None
-
-    def _fault(self, what: str) -> ReleaseError:
-        return ReleaseError(
-            what, where=self._where, remedy="Make the release again with `kenpin train`, or fetch it again."
-        )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+            raise self._model.fault(str(error)) from None
