@@ -30,7 +30,8 @@ class EncoderModule(nn.Module):  # type: ignore[misc]  # torch is not installed 
         stem: The first convolution; `begin` normalises and pads for it.
         blocks: The kept blocks in their order.
         last: The 1280 features behind the last block, where the plan wants them; else None.
-        embedding: The linear layer behind the pooled vector, where the plan wants one; else None.
+        embedding: The linear layer behind the pooled vector, where the plan wants one; else None. What it gives is
+            brought to length 1.
         pooled_size: The length of the pooled vector before `embedding`.
         provenance: Where its weights are from, in a line.
     """
@@ -95,7 +96,8 @@ class EncoderModule(nn.Module):  # type: ignore[misc]  # torch is not installed 
             self.last(x).mean((2, 3)) if self.last is not None else means_and_deviations(list(maps.values()))
         )
         if self.embedding is not None:
-            pooled = self.embedding(pooled)
+            # Metric learning is about directions: on embeddings of length 1 LOF is far better.
+            pooled = nn.functional.normalize(self.embedding(pooled))
         return {"pooled": pooled} | dict(maps)
 
 

@@ -101,8 +101,8 @@ class EncoderPlan:
         weights: `pip` for ImageNet weights from a package, a file's path, `hub:OWNER/NAME` or `hub:URL`, or
             `none` for random ones.
         seed: Of random weights.
-        embedding: The length of a linear layer's output that is given out as the pooled vector, for encoders
-            that are taught; 0 for none.
+        embedding: How many numbers a linear layer gives, which, brought to length 1, are given out as the pooled
+            vector, for encoders that are taught; 0 for none.
 
     Raises:
         ConfigError: if there is no such network, or it has no such block or width.
