@@ -53,6 +53,8 @@ class Commands:
             "verdict": inspection.verdict.value,
             "release": inspection.release,
         }
+        if inspection.classification is not None:
+            result["label"] = inspection.classification.label
         return [
             *(Outgoing(channel, encode_jpeg(image, max_bytes=MAX_JPEG_BYTES)) for channel, image in pictures),
             *(_reply(command_id, CommandState.SUCCESSFUL, result=result) for command_id in waiting),

@@ -1,4 +1,4 @@
-"""The sentence: (capture,) encode, score, judge, (decode, publish).
+"""The sentence: (capture,) encode, score, judge, (classify, decode, publish).
 
 Does no I/O and reads no clock: frames, time and the wish for a heatmap come from the caller.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kenpin_agent import heatmap
+from kenpin_agent.classifier import Classification
 from kenpin_agent.judge import Judge, JudgeState, judge
 from kenpin_agent.prepare import prepare, region
 from kenpin_agent.release import Release
@@ -24,7 +25,8 @@ class Inspection:
         score: Smoothed, as the verdict was reached.
         release: The label of the release that judged.
         heatmap: Drawn over the whole frame, blue-green-red; None when nobody wanted it.
-        timings_ms: By stage (`prepare`, `encode`, `score`, `judge`, `heatmap`), in their order.
+        timings_ms: By stage (`prepare`, `encode`, `score`, `judge`, `classify`, `heatmap`), in their order.
+        classification: What a part judged normal was taken for; None if the release has no classifier.
     """
 
     frame: Frame
@@ -34,6 +36,7 @@ class Inspection:
     release: str
     heatmap: Image | None
     timings_ms: dict[str, float]
+    classification: Classification | None = None
 
 
 def inspect(
@@ -56,7 +59,7 @@ def inspect(
 
     Raises:
         ConfigError: if `roi` leaves the frame.
-        ReleaseError: if encoder or head fail, or the score is not finite.
+        ReleaseError: if encoder, head or classifier fail, or the score is not finite.
     """
     stages = _Stages(monotonic_s)
     tensor = prepare(frame.image, release.manifest.input, roi)
@@ -67,6 +70,10 @@ def inspect(
     stages.done("score")
     state, judgement = judge(by, state, score, frame.part)
     stages.done("judge")
+    classification = None
+    if release.classifier is not None and judgement.verdict is Verdict.NORMAL:
+        classification = release.classifier.classify(frame.image, roi)
+        stages.done("classify")
     picture = None
     if wanted(judgement.verdict):
         seen = region(frame.image, release.manifest.input, roi)
@@ -74,7 +81,14 @@ def inspect(
         picture = heatmap.render(frame.image, patch_scores, release.manifest.heatmap, seen)
         stages.done("heatmap")
     return state, Inspection(
-        frame, judgement.score, judgement.verdict, by.threshold, release.label, picture, stages.timings_ms
+        frame,
+        judgement.score,
+        judgement.verdict,
+        by.threshold,
+        release.label,
+        picture,
+        stages.timings_ms,
+        classification,
     )
 
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from kenpin_agent.classifier import Classifier
 from kenpin_agent.encoder import Encoder, Features
 from kenpin_agent.files import sync_folder
 from kenpin_agent.heads import Head, load_head
@@ -22,12 +23,13 @@ from kenpin_agent.pictures import read_picture
 from kenpin_agent.prepare import prepare
 from kenpin_agent.seams import Image
 from kenpin_wire.errors import PictureError, ReleaseError
-from kenpin_wire.manifest import MANIFEST_FILE, File, Manifest, parse_manifest
+from kenpin_wire.manifest import MANIFEST_FILE, File, Golden, Manifest, parse_manifest
 from kenpin_wire.messages import Roi
 
 MAX_RELEASE_BYTES = 256 * 1024 * 1024  # unpacked, all files: fifty times the typical release
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024  # some 100,000 picture ids
 MAX_MEMBERS = 256
+CONFIDENCE_TOLERANCE = 0.02  # x86-64 and aarch64 differ by a thousandth of it, and in int8 by a step of 1/256
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +38,14 @@ class Release:
 
     Attributes:
         folder: Where it lies unpacked.
+        classifier: Names what was judged normal, if the release has one.
     """
 
     manifest: Manifest
     encoder: Encoder
     head: Head
     folder: Path
+    classifier: Classifier | None = None
 
     @property
     def label(self) -> str:
@@ -133,34 +137,50 @@ def load_release(folder: Path, *, threads: int = 1) -> Release:
         Encoder(
             folder / encoder.file, manifest.input, encoder.pooled, encoder.maps, threads=threads, where=where
         ),
-        load_head(
-            head.kind, _arrays(folder / head.file, where), head.parameters, maps=head.maps, where=where
-        ),
+        load_head(head.kind, _arrays(folder / head.file, where), head.parameters, where=where),
         folder,
+        _classifier(manifest, folder, threads),
     )
     _try_out(release)
     return release
 
 
 def check_golden(release: Release) -> None:
-    """Score the golden pictures: the same encoder, head and preprocessing must give the same scores here.
+    """Score the golden pictures: the same encoder, head and preprocessing must give the same scores here, and the
+    same classifier the same labels.
 
     Raises:
-        ReleaseError: naming the picture, the expected score and the one found.
+        ReleaseError: naming the picture, what was expected and what was found.
     """
     for golden in release.manifest.golden:
         try:
-            found = release.score(read_picture(release.folder / golden.file))
+            image = read_picture(release.folder / golden.file)
         except PictureError as error:
             raise ReleaseError(str(error), where=release.label, remedy=_FETCH_AGAIN) from None
+        found = release.score(image)
         if not abs(found - golden.score) <= golden.tolerance:  # `>` would let NaN pass
-            raise ReleaseError(
-                f"golden picture {golden.file} scores {found:.6g} here, not {golden.score:.6g} "
-                f"± {golden.tolerance:.2g}",
-                where=release.label,
-                remedy="It would judge differently on this device. Make the release again, "
-                "with the same program version as the device's.",
+            raise _differs(
+                release, golden, f"scores {found:.6g} here, not {golden.score:.6g} ± {golden.tolerance:.2g}"
             )
+        if release.classifier is None or golden.label is None:
+            continue
+        named = release.classifier.classify(image)
+        confidence = golden.confidence if golden.confidence is not None else named.confidence
+        if named.label != golden.label or abs(named.confidence - confidence) > CONFIDENCE_TOLERANCE:
+            raise _differs(
+                release,
+                golden,
+                f"is called {named.label} here ({named.confidence:.3f}), not {golden.label} ({confidence:.3f})",
+            )
+
+
+def _differs(release: Release, golden: Golden, how: str) -> ReleaseError:
+    return ReleaseError(
+        f"golden picture {golden.file} {how}",
+        where=release.label,
+        remedy="It would judge differently on this device. Make the release again, "
+        "with the same program version as the device's.",
+    )
 
 
 _FETCH_AGAIN = "Fetch the release again, or make it again with `kenpin train`."
@@ -170,7 +190,15 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def _files(manifest: Manifest) -> list[File]:
-    return [manifest.encoder, manifest.head, *manifest.golden]
+    models = (manifest.encoder, manifest.head, manifest.classifier)
+    return [*(entry for entry in models if entry is not None), *manifest.golden]
+
+
+def _classifier(manifest: Manifest, folder: Path, threads: int) -> Classifier | None:
+    section = manifest.classifier
+    if section is None:
+        return None
+    return Classifier(folder / section.file, section, threads=threads, where=str(folder))
 
 
 def _damaged(what: str, where: str) -> ReleaseError:

@@ -130,6 +130,7 @@ class Reporter:
 
 
 def _live(inspection: Inspection) -> Score:
+    named = inspection.classification
     return Score(
         score=inspection.score,
         threshold=inspection.threshold,
@@ -137,5 +138,7 @@ def _live(inspection: Inspection) -> Score:
         frame=inspection.frame.index,
         part=inspection.frame.part,
         release=inspection.release,
+        label=named.label if named else None,
+        confidence=round(named.confidence, 4) if named else None,
         timings_ms={stage: round(ms, 3) for stage, ms in inspection.timings_ms.items()},
     )

@@ -296,6 +296,8 @@ class _Device:
             threshold=self.threshold,
             verdict=str(latest.verdict) if latest is not None else None,
             part=latest.part if latest is not None else None,
+            label=latest.label if latest is not None else None,
+            confidence=latest.confidence if latest is not None else None,
             scores=tuple(self.points),
             gaps_filled=self.gaps_filled,
             telemetry=self.telemetry,

@@ -61,6 +61,7 @@ class DeviceView:
     Attributes:
         heard_s: When anything but its last will came.
         score_s: When `score` came.
+        label, confidence: What its classifier took the last part for, if that was judged normal.
         scores: The last two minutes, oldest first.
         gaps_filled: Counts the seconds that were put between known scores afterwards, out of an outbox.
         heat: Up to an hour of readings, oldest first.
@@ -77,6 +78,8 @@ class DeviceView:
     threshold: float | None = None
     verdict: str | None = None
     part: str | None = None
+    label: str | None = None
+    confidence: float | None = None
     scores: tuple[ScorePoint, ...] = ()
     gaps_filled: int = 0
     telemetry: Telemetry | None = None

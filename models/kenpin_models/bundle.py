@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from kenpin_agent.classifier import Classifier
 from kenpin_agent.files import write_atomically
 from kenpin_agent.heads import Head
 from kenpin_agent.seams import Image
+from kenpin_models.classifier_file import ClassifierFile
 from kenpin_models.samples import Eye
 from kenpin_wire import manifest as m
 from kenpin_wire.errors import ConfigError
@@ -32,7 +34,8 @@ class Content:
     """What a release is made of, apart from the encoder.
 
     Attributes:
-        golden: Pictures at a modest size; their scores are taken here.
+        golden: Pictures at a modest size; their scores, and labels, are taken here.
+        classifier: The second model, if there shall be one.
     """
 
     name: ReleaseName
@@ -43,6 +46,7 @@ class Content:
     fitted_on: Sequence[str]
     calibrated_on: Sequence[str]
     report: dict[str, Any]
+    classifier: ClassifierFile | None = None
 
 
 def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
@@ -52,13 +56,9 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
         ConfigError: if the file cannot be written.
     """
     files = {"encoder.tflite": eye.encoder.file.read_bytes(), "head.npz": _head_bytes(content.head)}
-    golden = []
-    for number, image in enumerate(content.golden):
-        name = f"golden/{number}.png"
-        files[name] = cv2.imencode(".png", image)[1].tobytes()
-        score = content.head.score(eye.see(image))
-        tolerance = GOLDEN_TOLERANCE * abs(score) + 1e-6
-        golden.append(m.Golden(**_entry(name, files), score=score, tolerance=tolerance))
+    if content.classifier is not None:
+        files[content.classifier.section.file] = content.classifier.model
+    golden = _golden(content, eye, files)
     manifest = m.Manifest(
         release=content.name,
         input=eye.spec,
@@ -78,6 +78,7 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
         ),
         calibration=content.calibration,
         heatmap=content.heatmap,
+        classifier=content.classifier.section if content.classifier else None,
         golden=golden,
         fitted_on=list(content.fitted_on),
         calibrated_on=list(content.calibrated_on),
@@ -92,6 +93,28 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
             remedy="Give a file in a folder that exists, can be written to and has room.",
         ) from None
     return manifest
+
+
+def _golden(content: Content, eye: Eye, files: dict[str, bytes]) -> list[m.Golden]:
+    """The golden pictures' entries; the pictures are put among `files`."""
+    second = content.classifier
+    classifier = Classifier(second.model, second.section) if second else None
+    golden = []
+    for number, image in enumerate(content.golden):
+        name = f"golden/{number}.png"
+        files[name] = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+        score = content.head.score(eye.see(image))
+        named = classifier.classify(image) if classifier else None
+        golden.append(
+            m.Golden(
+                **_entry(name, files),
+                score=score,
+                tolerance=GOLDEN_TOLERANCE * abs(score) + 1e-6,
+                label=named.label if named else None,
+                confidence=named.confidence if named else None,
+            )
+        )
+    return golden
 
 
 def _zip(manifest: m.Manifest, files: dict[str, bytes]) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kenpin_controller.fleet import RECENT_S, Fleet
+from kenpin_controller.pages.words import part_text
 from kenpin_controller.views import STALE_S, DeviceView, throttle_words
 from kenpin_wire.contract import decode, encode
 from kenpin_wire.messages import (
@@ -103,6 +104,13 @@ def test_a_live_score_is_the_latest(heard: Heard) -> None:
     assert (heard.cam.score, heard.cam.verdict, heard.cam.part) == (2.4, "anomaly", "b")
     assert heard.cam.threshold == 1.6
     assert [p.score for p in heard.cam.scores] == [1.2, 2.4]
+
+
+def test_what_a_normal_part_was_taken_for_goes_with_its_score(heard: Heard) -> None:
+    heard.say(Channel.SCORE, score(1, 1.2, part="a", label="bolt", confidence=0.914), 1)
+    assert part_text(heard.cam) == "part a · bolt (91%)"
+    heard.say(Channel.SCORE, score(2, 2.4, verdict=Verdict.ANOMALY), 2)
+    assert part_text(heard.cam) == ""
 
 
 @given(st.permutations(range(1, 8)))

@@ -27,11 +27,14 @@ MANIFEST_FILE = "manifest.json"
 MAX_ENCODED_PX = 8_000_000
 """Of a picture, through the encoder: seconds on a Pi, and 96 MB. More is a mistake."""
 
+MAX_LABELS, MAX_LABEL_LENGTH = 1000, 80
+
 HeadKind = Literal["lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn", "fusion"]
 DecoderKind = Literal["standard", "mobile", "slim"]
 Precision = Literal["float32", "int8"]
 FileName = Annotated[str, Field(pattern=r"^(golden/)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=80)]
 """A file inside the zip: no absolute path, no `..`, no folder but `golden/`."""
+Label = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_LENGTH)]
 
 
 class Section(BaseModel):
@@ -152,12 +155,23 @@ class Decoder(File):
 class Classifier(File):
     """A second model that names what was judged normal; it never sees what the head finds odd.
 
-    It takes a picture as the encoder does, by its own `input`, and gives a score for each label, shape (1, n).
+    It takes one picture by its own `input`, red-green-blue: float32 with `black` to `white` for pixel values 0 to
+    255; uint8 with pixel values as they are; or int8 with 128 less. It gives a number for each label, shape (1, n),
+    float32 or quantised.
     """
 
     input: Input
     output: str
-    labels: Annotated[list[str], Field(min_length=1)]
+    labels: Annotated[list[Label], Field(min_length=1, max_length=MAX_LABELS)]
+    gives: Literal["probabilities", "logits"] = "probabilities"
+    black: FiniteFloat = 0.0
+    white: FiniteFloat = 255.0
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.input.tiles is not None:
+            raise ValueError("a classifier sees the picture whole, not in tiles")
+        return self
 
 
 class Heatmap(Section):
@@ -172,10 +186,13 @@ class Heatmap(Section):
 
 
 class Golden(File):
-    """A picture and the score that it must give on every device, within `tolerance`."""
+    """A picture and the score that it must give on every device, within `tolerance`; with a classifier also the
+    label, about as surely."""
 
     score: FiniteFloat
     tolerance: Annotated[FiniteFloat, Field(gt=0)]
+    label: str | None = None
+    confidence: Annotated[FiniteFloat, Field(ge=0, le=1)] | None = None
 
 
 class Manifest(Section):

@@ -136,6 +136,10 @@ class Score(Message):
     part: str | None = None
     """The part's own id, where the camera or trigger knows one; a picture's file name from a folder."""
     release: str = ""
+    label: str | None = None
+    """What the release's classifier takes a normal part for; none for an anomaly, or without a classifier."""
+    confidence: Fraction | None = None
+    """The classifier's, in `label`."""
     timings_ms: dict[str, FiniteFloat] = Field(default_factory=dict)
 
 

@@ -65,6 +65,8 @@ class Device(BaseModel):
     score_s: float | None
     threshold: float | None
     verdict: str | None
+    label: str | None
+    confidence: float | None
     temperature_c: float | None
     fps: float | None
     allowance: float | None
@@ -92,6 +94,8 @@ class Device(BaseModel):
             score_s=view.score_s,
             threshold=view.threshold,
             verdict=view.verdict,
+            label=view.label,
+            confidence=view.confidence,
             temperature_c=telemetry.temperature_c if telemetry else None,
             fps=telemetry.fps if telemetry else None,
             allowance=telemetry.allowance if telemetry else None,

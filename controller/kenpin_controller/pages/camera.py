@@ -59,7 +59,7 @@ class CameraPage:
         if over != ("is-over" in self._score.classes):
             self._score.classes(toggle="is-over")
         self._limit.set_text(words.threshold_text(device))
-        self._part.set_text(f"part {device.part}" if device.part else "")
+        self._part.set_text(words.part_text(device))
         self._show_inspection(device)
         self._show_heat(device)
         self._show_log(device)

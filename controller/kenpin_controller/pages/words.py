@@ -51,6 +51,12 @@ def threshold_text(device: DeviceView) -> str:
     return f"threshold {score_text(device.threshold)}" if device.threshold is not None else "no threshold yet"
 
 
+def part_text(device: DeviceView) -> str:
+    """The last part, and what the release's classifier took it for."""
+    named = f"{device.label} ({device.confidence or 0:.0%})" if device.label else ""
+    return " · ".join(words for words in (f"part {device.part}" if device.part else "", named) if words)
+
+
 def temperature_text(device: DeviceView) -> str:
     t = device.telemetry
     return f"{t.temperature_c:.0f} °C" if t is not None and t.temperature_c is not None else "–"
