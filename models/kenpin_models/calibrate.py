@@ -26,16 +26,17 @@ def calibrate(
     from a head fitted on a fifth less, and so is a little higher than it should be, which errs towards letting a
     good part pass.
     """
-    own = [(head.score(s.features), head.patch_scores(s.features)) for s in held_out]
-    scores = [score for score, _ in own]
-    limits = [patch_limit(patches) for _, patches in own]
-    normals = [float(np.median(patches)) for _, patches in own]
+    found = [head.assess(seen.features) for seen in held_out]
+    patches = [assessment.patch_scores() for assessment in found]
+    scores = [assessment.score for assessment in found]
+    limits = [patch_limit(of_one) for of_one in patches]
+    normals = [float(np.median(of_one)) for of_one in patches]
     method = "held-out good pictures"
     if len(scores) < FEW:
         scores += rehearsed.good
         limits += rehearsed.limits
         normals += rehearsed.normals
-        method = f"{len(own)} held-out good pictures and {len(rehearsed.good)} out-of-fold"
+        method = f"{len(found)} held-out good pictures and {len(rehearsed.good)} out-of-fold"
     calibration = Calibration(
         scores=sorted(scores),
         false_rejects=false_rejects,

@@ -71,7 +71,7 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
         table = Table("head", "AUROC", "found at 5 % FR", "bad AUROC", "bad found", "mark", title="rehearsal")
         for row in result.selection.candidates:
             numbers = (row.synthetic_auroc, row.synthetic_tpr, row.bad_auroc, row.bad_tpr, row.mark)
-            table.add_row(row.head, *("–" if number is None else f"{number:.3f}" for number in numbers))
+            table.add_row(str(row.recipe), *("–" if number is None else f"{number:.3f}" for number in numbers))
         Console().print(table)
     pictures = manifest.report["pictures"]
     print(

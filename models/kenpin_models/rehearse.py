@@ -16,10 +16,10 @@ import numpy.typing as npt
 from kenpin_agent.encoder import Features
 from kenpin_agent.heads import Head, top_mean
 from kenpin_models.augment import nudge
-from kenpin_models.fit import MIN_PICTURES, TOP_SHARE, fit_gaussian, fit_head
+from kenpin_models.fit import MIN_PICTURES, Fitter, Spread
+from kenpin_models.recipes import Recipe
 from kenpin_models.samples import Eye, Progress, Sample, silent
 from kenpin_models.synthetic import SIZES, Kind, add_defect
-from kenpin_wire.manifest import HeadKind
 
 FOLDS = 5
 MAX_PICTURES = 100
@@ -68,6 +68,11 @@ class Rehearsed:
     defects: dict[tuple[Kind, float], list[float]] = field(default_factory=dict)
     bad: list[float] = field(default_factory=list)
 
+    @property
+    def spread(self) -> Spread:
+        """Mean and standard deviation of `good`."""
+        return float(np.mean(self.good)), float(np.std(self.good))
+
 
 def see_good(
     samples: Sequence[Sample], eye: Eye, rng: np.random.Generator, *, copies: int, progress: Progress = silent
@@ -103,7 +108,7 @@ def paint(
 
 
 def rehearse(
-    kinds: Sequence[HeadKind],
+    recipes: Sequence[Recipe],
     maps: Sequence[str],
     good: Sequence[Seen],
     painted: Sequence[Painted],
@@ -111,38 +116,63 @@ def rehearse(
     *,
     seed: int = 0,
     progress: Progress = silent,
-) -> dict[HeadKind, Rehearsed]:
+) -> dict[Recipe, Rehearsed]:
     """Cross-validate heads.
 
     Args:
-        maps: As `fit_head` takes them.
+        recipes: A fusion's members are rehearsed with it, and are in the result too.
+        maps: As `Fitter` takes them.
         good: At least `MIN_PICTURES` + 1.
         painted: Their `picture` counts in `good`. May be empty, if only the good pictures' scores are wanted.
     """
     folds = split_folds(len(good), seed)
-    rehearsed = {kind: Rehearsed() for kind in kinds}
-    good_scores = {kind: np.zeros((3, len(good))) for kind in kinds}
-    bad_scores = {kind: np.zeros((len(folds), len(bad))) for kind in kinds}
+    single = list(dict.fromkeys(part for recipe in recipes for part in (recipe.members or (recipe,))))
+    rehearsed = {recipe: Rehearsed() for recipe in single}
+    good_scores = {recipe: np.zeros((3, len(good))) for recipe in single}
+    bad_scores = {recipe: np.zeros((len(folds), len(bad))) for recipe in single}
     done = 0
     for number, fold in enumerate(folds):
         shown = [seen for index, seen in enumerate(good) if index not in fold]
-        localiser = fit_gaussian(all_features(shown), tuple(maps))
+        fitter = Fitter(all_features(shown), maps, seed)
         on_fold = [defect for defect in painted if defect.picture in fold]
-        for kind in kinds:
-            progress("rehearsing heads", done, len(folds) * len(kinds))
-            head = fit_head(kind, all_features(shown), maps, seed, localiser)
+        for recipe in single:
+            progress("rehearsing heads", done, len(folds) * len(single))
+            head = fitter.head(recipe)
             for index in fold:
-                good_scores[kind][:, index] = _score_and_patches(head, good[index].features)
+                good_scores[recipe][:, index] = _score_and_patches(head, good[index].features)
             for defect in on_fold:
-                cell = rehearsed[kind].defects.setdefault((defect.kind, defect.size), [])
+                cell = rehearsed[recipe].defects.setdefault((defect.kind, defect.size), [])
                 cell.append(head.score(defect.features))
-            bad_scores[kind][number] = [head.score(features) for features in bad]
+            bad_scores[recipe][number] = [head.score(features) for features in bad]
             done += 1
     progress("rehearsing heads", done, done)
-    for kind, result in rehearsed.items():
-        result.good, result.limits, result.normals = good_scores[kind].tolist()
-        result.bad = bad_scores[kind].mean(axis=0).tolist()
-    return rehearsed
+    for recipe, result in rehearsed.items():
+        result.good, result.limits, result.normals = good_scores[recipe].tolist()
+        result.bad = bad_scores[recipe].mean(axis=0).tolist()
+    return rehearsed | {
+        recipe: fuse([rehearsed[member] for member in recipe.members]) for recipe in recipes if recipe.members
+    }
+
+
+def fuse(members: Sequence[Rehearsed]) -> Rehearsed:
+    """What a fusion of rehearsed heads would have scored. Its `limits` are at most what is given here: the members'
+    oddest patches need not be at the same place."""
+
+    def mean(lists: Sequence[list[float]]) -> list[float]:
+        rows = [
+            (np.asarray(row) - centre) / max(scale, 1e-12)
+            for row, (centre, scale) in zip(lists, spreads, strict=True)
+        ]
+        return [float(value) for value in np.mean(rows, axis=0)]
+
+    spreads = [member.spread for member in members]
+    return Rehearsed(
+        good=mean([member.good for member in members]),
+        limits=mean([member.limits for member in members]),
+        normals=mean([member.normals for member in members]),
+        defects={cell: mean([member.defects[cell] for member in members]) for cell in members[0].defects},
+        bad=mean([member.bad for member in members]),
+    )
 
 
 def all_features(seen: Sequence[Seen]) -> list[Features]:
@@ -160,10 +190,14 @@ def split_folds(n: int, seed: int) -> list[frozenset[int]]:
 
 
 def patch_limit(patch_scores: npt.NDArray[np.float32]) -> float:
-    """A picture's oddest patches as one number, as the patch heads score: on the heatmap's own scale."""
-    return top_mean(patch_scores, TOP_SHARE)
+    """A picture's oddest patches as one number, on the heatmap's own scale."""
+    return top_mean(patch_scores, _LIMIT_SHARE)
 
 
 def _score_and_patches(head: Head, features: Features) -> tuple[float, float, float]:
-    patches = head.patch_scores(features)
-    return head.score(features), patch_limit(patches), float(np.median(patches))
+    found = head.assess(features)
+    patches = found.patch_scores()
+    return found.score, patch_limit(patches), float(np.median(patches))
+
+
+_LIMIT_SHARE = 0.01

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from kenpin_models.metrics import auroc, tpr_at_fpr
+from kenpin_models.recipes import Recipe
 from kenpin_models.rehearse import Rehearsed
 from kenpin_wire.errors import ConfigError
-from kenpin_wire.manifest import HeadKind
 
 FEW_FALSE_REJECTS = 0.05
 """Not less: of thirty good pictures, one in a hundred is nobody."""
@@ -33,7 +33,7 @@ class Candidate:
         mark: What heads are ranked by, 0 to 1.
     """
 
-    head: HeadKind
+    recipe: Recipe
     synthetic_auroc: float
     synthetic_tpr: float
     bad_auroc: float | None
@@ -48,18 +48,23 @@ class Selection:
     candidates: tuple[Candidate, ...]
 
     @property
-    def head(self) -> HeadKind:
-        return self.candidates[0].head
+    def recipe(self) -> Recipe:
+        return self.candidates[0].recipe
 
     def as_report(self) -> list[dict[str, Any]]:
         """For the manifest's report, rounded to what means something."""
         return [
-            {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(c).items()}
-            for c in self.candidates
+            {"head": str(candidate.recipe)}
+            | {
+                key: None if value is None else round(value, 4)
+                for key, value in asdict(candidate).items()
+                if key != "recipe"
+            }
+            for candidate in self.candidates
         ]
 
 
-def select(rehearsed: Mapping[HeadKind, Rehearsed]) -> Selection:
+def select(rehearsed: Mapping[Recipe, Rehearsed]) -> Selection:
     """Rank heads by their rehearsals. Of equal ones the first given wins.
 
     Labelled bad pictures weigh n / (n + 10) against the synthetic ones: from ten on they are the greater part of
@@ -74,7 +79,7 @@ def select(rehearsed: Mapping[HeadKind, Rehearsed]) -> Selection:
     return Selection(tuple(sorted(candidates, key=lambda candidate: -candidate.mark)))
 
 
-def _candidate(kind: HeadKind, result: Rehearsed) -> Candidate:
+def _candidate(kind: Recipe, result: Rehearsed) -> Candidate:
     cells = list(result.defects.values())
     synthetic_auroc = float(np.mean([auroc(result.good, scores) for scores in cells]))
     synthetic_tpr = float(np.mean([tpr_at_fpr(result.good, scores, FEW_FALSE_REJECTS) for scores in cells]))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -21,8 +20,9 @@ from kenpin_agent.pictures import list_pictures, shrink
 from kenpin_agent.seams import Image
 from kenpin_models.bundle import Content, write_release
 from kenpin_models.calibrate import calibrate
-from kenpin_models.fit import HEADS, fit_head
+from kenpin_models.fit import Fitter
 from kenpin_models.progress import shown_on
+from kenpin_models.recipes import AUTO, recipe_for
 from kenpin_models.rehearse import MAX_PICTURES, all_features, paint, rehearse, see_good
 from kenpin_models.samples import (
     DEFAULT_SIZE_PX,
@@ -35,7 +35,7 @@ from kenpin_models.samples import (
 from kenpin_models.select import Selection, select
 from kenpin_models.synthetic import Kind, add_defect
 from kenpin_wire.errors import ConfigError, PictureError
-from kenpin_wire.manifest import HeadKind, Manifest
+from kenpin_wire.manifest import Manifest
 from kenpin_wire.messages import ReleaseName
 
 MIN_GOOD = 3
@@ -117,14 +117,15 @@ def train(
 
         chosen = np.sort(rng.permutation(len(fitted))[:MAX_PICTURES])
         rehearsed_on = [seen[i] for i in chosen]
-        kinds: Sequence[HeadKind] = HEADS if head == "auto" else (cast(HeadKind, head),)
+        recipes = AUTO if head == "auto" else (recipe_for(head),)
         painted = paint([fitted[i] for i in chosen], eye, rng, progress=progress) if head == "auto" else []
-        rehearsed = rehearse(kinds, maps, rehearsed_on, painted, bad_features, seed=seed, progress=progress)
+        rehearsed = rehearse(recipes, maps, rehearsed_on, painted, bad_features, seed=seed, progress=progress)
         selection = select(rehearsed) if head == "auto" else None
-        kind = selection.head if selection else kinds[0]
+        recipe = selection.recipe if selection else recipes[0]
 
-        fitted_head = fit_head(kind, all_features(seen), maps, seed)
-        calibration, heatmap = calibrate(fitted_head, held_out_seen, rehearsed[kind], false_rejects)
+        spreads = {member: rehearsed[member].spread for member in recipe.members}
+        fitted_head = Fitter(all_features(seen), maps, seed).head(recipe, spreads)
+        calibration, heatmap = calibrate(fitted_head, held_out_seen, rehearsed[recipe], false_rejects)
     warnings += more_warnings + ([calibration.note] if calibration.note else [])
     report = {
         "arguments": {
@@ -170,8 +171,8 @@ def _check(method: str, head: str, false_rejects: float, holdout: float) -> None
             if later
             else "Use frozen.",
         )
-    if head != "auto" and head not in HEADS:
-        raise ConfigError(f"no head {head!r}", where="--head", remedy=f"Use auto, {', '.join(HEADS)}.")
+    if head != "auto":
+        recipe_for(head)
     if not 0 < false_rejects < 1:
         raise ConfigError(
             f"a rate of {false_rejects:g}", where="--false-rejects", remedy="Use a share, such as 0.01."

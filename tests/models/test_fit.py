@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
 
 from kenpin_agent.encoder import Features
-from kenpin_agent.heads import load_head
+from kenpin_agent.heads import Head, load_head
 from kenpin_models.bundle import _head_bytes
-from kenpin_models.fit import HEADS, TOP_SHARE, fit_head, greedy_coreset, lof_neighbours
+from kenpin_models.fit import Fitter, greedy_coreset, lof_neighbours
+from kenpin_models.recipes import AUTO, DEFAULTS, PADIM_WIDE, Recipe
 from kenpin_wire.errors import ConfigError
-from kenpin_wire.manifest import HeadKind
 from support.small_release import MAPS, good_features
 
 
@@ -33,48 +34,52 @@ def random_features(n: int, seed: int = 0) -> list[Features]:
     ]
 
 
-@pytest.mark.parametrize("kind", HEADS)
+def fitted(recipe: Recipe, features: Sequence[Features], maps: Sequence[str] = MAPS) -> Head:
+    return Fitter(features, maps).head(recipe, dict.fromkeys(recipe.members, (1.0, 0.5)))
+
+
+@pytest.mark.parametrize("recipe", AUTO, ids=str)
 @pytest.mark.parametrize("n", [2, 7])
-def test_a_head_scores_the_same_once_saved_and_loaded(kind: HeadKind, n: int) -> None:
-    head = fit_head(kind, good_features()[:n], MAPS)
+def test_a_head_scores_the_same_once_saved_and_loaded(recipe: Recipe, n: int) -> None:
+    head = fitted(recipe, good_features()[:n])
     with np.load(io.BytesIO(_head_bytes(head))) as arrays:
-        loaded = load_head(kind, dict(arrays), head.parameters, maps=head.maps)
+        loaded = load_head(head.kind, dict(arrays), head.parameters)
     for features in good_features():
         assert loaded.score(features) == head.score(features)
         assert (loaded.patch_scores(features) == head.patch_scores(features)).all()
 
 
-@pytest.mark.parametrize("kind", HEADS)
-def test_what_was_never_seen_scores_higher(kind: HeadKind) -> None:
-    head = fit_head(kind, random_features(30), MAPS)
+@pytest.mark.parametrize("recipe", AUTO, ids=str)
+def test_what_was_never_seen_scores_higher(recipe: Recipe) -> None:
+    head = fitted(recipe, random_features(30))
     odd = Features(
         np.array([15, -5] * 6, np.float32), {name: m + 4 for name, m in random_features(1, 9)[0].maps.items()}
     )
     assert head.score(odd) > max(head.score(features) for features in random_features(20, 1))
 
 
-@pytest.mark.parametrize("kind", HEADS)
-def test_equal_pictures_make_a_head_all_the_same(kind: HeadKind) -> None:
-    head = fit_head(kind, random_features(1) * 6, MAPS)
+@pytest.mark.parametrize("recipe", AUTO, ids=str)
+def test_equal_pictures_make_a_head_all_the_same(recipe: Recipe) -> None:
+    head = fitted(recipe, random_features(1) * 6)
     assert np.isfinite(head.score(random_features(1, 5)[0]))
 
 
-@pytest.mark.parametrize("kind", HEADS)
-def test_one_picture_is_refused(kind: HeadKind) -> None:
+@pytest.mark.parametrize("recipe", AUTO, ids=str)
+def test_one_picture_is_refused(recipe: Recipe) -> None:
     with pytest.raises(ConfigError, match="1 good picture"):
-        fit_head(kind, random_features(1), MAPS)
+        fitted(recipe, random_features(1))
 
 
 def test_cosine_is_fitted_to_all_pictures_whatever_their_length() -> None:
     dim = Features(np.array([1, 0], np.float32), {"m": np.ones((1, 1, 1), np.float32)})
     bright = Features(np.array([0, 1000], np.float32), dim.maps)
-    head = fit_head("cosine", [dim, bright], ["m"])
+    head = fitted(DEFAULTS["cosine"], [dim, bright], ["m"])
     assert head.score(dim) == pytest.approx(head.score(bright))
 
 
 def test_mahalanobis_is_that_of_ledoit_and_wolf() -> None:
     features = random_features(40)
-    head = fit_head("mahalanobis", features, MAPS)
+    head = fitted(DEFAULTS["mahalanobis"], features)
     reference = LedoitWolf().fit(np.stack([f.pooled for f in features]).astype(np.float64))
     for probe in random_features(5, 3):
         expected = float(reference.mahalanobis(probe.pooled[np.newaxis])[0]) ** 0.5
@@ -82,7 +87,7 @@ def test_mahalanobis_is_that_of_ledoit_and_wolf() -> None:
 
 
 def test_the_share_of_patches_is_in_the_head() -> None:
-    assert fit_head("padim", random_features(4), MAPS).parameters["top_share"] == TOP_SHARE
+    assert fitted(PADIM_WIDE, random_features(4)).parameters["top_share"] == 0.2
 
 
 @given(st.integers(2, 5000))

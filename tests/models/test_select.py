@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from kenpin_models import rehearse as r
 from kenpin_models.fit import MIN_PICTURES
+from kenpin_models.recipes import DEFAULTS, FUSION, PADIM, PATCH_KNN, Recipe
 from kenpin_models.select import select
 from kenpin_models.synthetic import SIZES, Kind
-from kenpin_wire.manifest import HeadKind
 from support.small_release import MAPS, good_features
 
 
@@ -25,9 +25,9 @@ def test_every_picture_is_left_out_once_and_enough_are_left(n: int, seed: int) -
 def test_no_head_has_seen_what_it_scores() -> None:
     # A head that has seen a picture finds it among its references: distance 0 to the nearest.
     seen = [r.Seen(features) for features in good_features()]
-    r_knn = r.rehearse(["knn", "patch_knn"], MAPS, seen, [])
-    assert min(r_knn["knn"].good) > 0
-    assert min(r_knn["patch_knn"].limits) > 0
+    r_knn = r.rehearse([DEFAULTS["knn"], PATCH_KNN], MAPS, seen, [])
+    assert min(r_knn[DEFAULTS["knn"]].good) > 0
+    assert min(r_knn[PATCH_KNN].limits) > 0
 
 
 def rehearsed(good: list[float], defect: float, bad: list[float] | None = None) -> r.Rehearsed:
@@ -35,32 +35,45 @@ def rehearsed(good: list[float], defect: float, bad: list[float] | None = None) 
     return r.Rehearsed(good, good, good, cells, bad or [])
 
 
+LOF, KNN = DEFAULTS["lof"], DEFAULTS["knn"]
 GOOD = [float(score) for score in np.linspace(1, 2, 20)]
 
 
 def test_the_head_that_finds_smaller_defects_is_chosen() -> None:
-    results: dict[HeadKind, r.Rehearsed] = {"lof": rehearsed(GOOD, 1.5), "padim": rehearsed(GOOD, 1.97)}
+    results: dict[Recipe, r.Rehearsed] = {LOF: rehearsed(GOOD, 1.5), PADIM: rehearsed(GOOD, 1.97)}
     selection = select(results)
-    assert selection.head == "padim"
-    assert [candidate.head for candidate in selection.candidates] == ["padim", "lof"]
+    assert selection.recipe == PADIM
+    assert [candidate.recipe for candidate in selection.candidates] == [PADIM, LOF]
     assert len(selection.as_report()) == 2
 
 
 def test_of_equal_heads_the_first_is_chosen() -> None:
-    assert select({"knn": rehearsed(GOOD, 3), "lof": rehearsed(GOOD, 3)}).head == "knn"
+    assert select({KNN: rehearsed(GOOD, 3), LOF: rehearsed(GOOD, 3)}).recipe == KNN
 
 
 def test_enough_labelled_bad_pictures_overrule_synthetic_ones() -> None:
-    results: dict[HeadKind, r.Rehearsed] = {
-        "lof": rehearsed(GOOD, 1.8, [3.0] * 20),
-        "padim": rehearsed(GOOD, 3.0, [1.2] * 20),
+    results: dict[Recipe, r.Rehearsed] = {
+        LOF: rehearsed(GOOD, 1.8, [3.0] * 20),
+        PADIM: rehearsed(GOOD, 3.0, [1.2] * 20),
     }
-    assert select(results).head == "lof"
+    assert select(results).recipe == LOF
 
 
 def test_a_single_labelled_picture_does_not_overrule_everything() -> None:
-    results: dict[HeadKind, r.Rehearsed] = {
-        "lof": rehearsed(GOOD, 1.2, [3.0]),
-        "padim": rehearsed(GOOD, 3.0, [1.8]),
+    results: dict[Recipe, r.Rehearsed] = {
+        LOF: rehearsed(GOOD, 1.2, [3.0]),
+        PADIM: rehearsed(GOOD, 3.0, [1.8]),
     }
-    assert select(results).head == "padim"
+    assert select(results).recipe == PADIM
+
+
+def test_a_fusion_is_rehearsed_from_its_members_scores() -> None:
+    seen = [r.Seen(features) for features in good_features()]
+    results = r.rehearse([FUSION], MAPS, seen, [], bad=[seen[0].features])
+    assert set(results) == {FUSION, *FUSION.members}
+    standardised = [
+        (np.array(results[member].good) - np.mean(results[member].good)) / np.std(results[member].good)
+        for member in FUSION.members
+    ]
+    np.testing.assert_allclose(results[FUSION].good, np.mean(standardised, axis=0))
+    assert len(results[FUSION].bad) == 1

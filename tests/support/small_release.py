@@ -19,6 +19,7 @@ import numpy as np
 from kenpin_agent.encoder import Encoder, Features
 from kenpin_agent.heads import (
     Cosine,
+    Fusion,
     Head,
     Knn,
     Lof,
@@ -26,6 +27,7 @@ from kenpin_agent.heads import (
     Padim,
     PatchGaussian,
     PatchKnn,
+    Projection,
     local_densities,
     patch_embedding,
 )
@@ -39,7 +41,7 @@ from kenpin_wire.messages import ReleaseName
 
 INPUT = Input(width=64, height=64)
 MAPS = ("block4", "block7")
-KINDS = ("lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn")
+KINDS = ("lof", "knn", "cosine", "mahalanobis", "padim", "patch_knn", "fusion")
 
 
 def part(number: int, *, scratched: bool = False, size: tuple[int, int] = (96, 128)) -> Image:
@@ -82,10 +84,14 @@ def make_head(kind: str) -> Head:
             return Mahalanobis(gaussian, pooled.mean(axis=0), whitening)
         case "padim":
             return Padim(gaussian, 0.05)
+        case "fusion":
+            members = (Padim(gaussian, 0.05), Knn(gaussian, pooled, 3))
+            return Fusion(members, np.array([1.0, 0.5]), np.array([0.5, 0.2]))
         case _:
             flat = patches.reshape(-1, patches.shape[-1])
-            shift, scale = flat.mean(axis=0), 1 / (flat.std(axis=0) + np.float32(0.1))
-            return PatchKnn(MAPS, ((flat - shift) * scale)[::2].copy(), shift, scale, 0.05)
+            matrix = np.diag(1 / (flat.std(axis=0) + np.float32(0.1))).astype(np.float32)
+            projection = Projection(MAPS, flat.mean(axis=0), matrix)
+            return PatchKnn(projection, ((flat - projection.mean) @ matrix)[::2].copy(), 0.05)
 
 
 def release_files(kind: str = "padim") -> dict[str, bytes]:

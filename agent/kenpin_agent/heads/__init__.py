@@ -11,24 +11,37 @@ head, pooled ones too, says where a picture is odd, for the heatmap.
 | `mahalanobis` | pooled vector | Mahalanobis distance                                           |
 | `padim`       | patches       | mean of the greatest share of distances to each place's Gaussian |
 | `patch_knn`   | patches       | mean of the greatest share of distances to the memory bank     |
+| `fusion`      | both          | mean of several heads' standardised scores                     |
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kenpin_agent.encoder import Features
-from kenpin_agent.heads.patches import Padim, PatchGaussian, PatchKnn, patch_embedding, top_mean
+from kenpin_agent.heads.assessment import Assessment
+from kenpin_agent.heads.fusion import MEMBERS, Fusion
+from kenpin_agent.heads.patches import (
+    Padim,
+    PatchGaussian,
+    PatchKnn,
+    Projection,
+    patch_embedding,
+    resized,
+    top_mean,
+)
 from kenpin_agent.heads.pooled import Cosine, Knn, Lof, Mahalanobis, local_densities
 from kenpin_wire.errors import ReleaseError
 from kenpin_wire.manifest import HeadKind
 
 __all__ = [
+    "Assessment",
     "Cosine",
+    "Fusion",
     "Head",
     "Knn",
     "Lof",
@@ -36,9 +49,11 @@ __all__ = [
     "Padim",
     "PatchGaussian",
     "PatchKnn",
+    "Projection",
     "load_head",
     "local_densities",
     "patch_embedding",
+    "resized",
     "top_mean",
 ]
 
@@ -60,6 +75,9 @@ class Head(Protocol):
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For `head.npz`."""
 
+    def assess(self, features: Features) -> Assessment:
+        """The score, and the patches' when they are asked for."""
+
     def score(self, features: Features) -> float:
         """How unlike the good parts, higher is more so."""
 
@@ -67,9 +85,7 @@ class Head(Protocol):
         """The same for each patch, shape (h, w) of the finest map, float32."""
 
 
-_KINDS: dict[str, type[Lof] | type[Knn] | type[Cosine] | type[Mahalanobis] | type[Padim] | type[PatchKnn]] = {
-    head.kind: head for head in (Lof, Knn, Cosine, Mahalanobis, Padim, PatchKnn)
-}
+_KINDS = {**MEMBERS, Fusion.kind: Fusion}
 
 
 def load_head(
@@ -77,13 +93,11 @@ def load_head(
     arrays: Mapping[str, npt.NDArray[Any]],
     parameters: Mapping[str, float],
     *,
-    maps: Sequence[str],
     where: str = "head.npz",
 ) -> Head:
     """Make a head from what a release stores of it.
 
     Args:
-        maps: The manifest's `head.maps`.
         where: Named in errors.
 
     Raises:
@@ -92,10 +106,8 @@ def load_head(
     """
     if kind not in _KINDS:
         raise ReleaseError(f"a head of unknown kind {kind}", where=where, remedy="Update the program.")
-    if not maps:
-        raise ReleaseError("the head names no maps", where=where, remedy="Make the release again.")
     try:
-        return _KINDS[kind].load(arrays, parameters, tuple(maps))
+        return _KINDS[kind].load(arrays, parameters)
     except ValueError as error:
         raise ReleaseError(
             f"the {kind} head is damaged ({error})",

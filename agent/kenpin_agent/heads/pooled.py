@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kenpin_agent.encoder import Features
 from kenpin_agent.heads import stored
+from kenpin_agent.heads.assessment import Assessment
 from kenpin_agent.heads.neighbours import Neighbours
 from kenpin_agent.heads.patches import PatchGaussian
 from kenpin_agent.heads.stored import Arrays, Parameters
@@ -57,6 +58,12 @@ class _Pooled:
     def parameters(self) -> dict[str, float]:
         return {}
 
+    def score(self, features: Features) -> float:
+        raise NotImplementedError
+
+    def assess(self, features: Features) -> Assessment:
+        return Assessment(self.score(features), lambda: self.patch_scores(features))
+
     def patch_scores(self, features: Features) -> Floats:
         return self.localiser.distances(features)
 
@@ -102,11 +109,11 @@ class Lof(_Pooled):
         return Neighbours(self.references)
 
     @classmethod
-    def load(cls, arrays: Arrays, parameters: Parameters, maps: tuple[str, ...]) -> Lof:
+    def load(cls, arrays: Arrays, parameters: Parameters) -> Lof:
         references = stored.floats(arrays, "references", None, None)
         n = len(references)
         return cls(
-            PatchGaussian.load(arrays, maps),
+            PatchGaussian.load(arrays),
             references,
             stored.doubles(arrays, "k_distances", n),
             stored.doubles(arrays, "densities", n),
@@ -143,10 +150,10 @@ class Knn(_Pooled):
         return Neighbours(self.references)
 
     @classmethod
-    def load(cls, arrays: Arrays, parameters: Parameters, maps: tuple[str, ...]) -> Knn:
+    def load(cls, arrays: Arrays, parameters: Parameters) -> Knn:
         references = stored.floats(arrays, "references", None, None)
         return cls(
-            PatchGaussian.load(arrays, maps),
+            PatchGaussian.load(arrays),
             references,
             stored.count(parameters, "neighbours", len(references)),
         )
@@ -180,11 +187,11 @@ class Cosine(_Pooled):
         return direction / np.linalg.norm(direction)
 
     @classmethod
-    def load(cls, arrays: Arrays, _parameters: Parameters, maps: tuple[str, ...]) -> Cosine:
+    def load(cls, arrays: Arrays, _parameters: Parameters) -> Cosine:
         direction = stored.floats(arrays, "direction", None)
         if not direction.any():
             raise ValueError("direction is zero")
-        return cls(PatchGaussian.load(arrays, maps), direction)
+        return cls(PatchGaussian.load(arrays), direction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +215,10 @@ class Mahalanobis(_Pooled):
         return float(np.linalg.norm(self.whitening @ (features.pooled - self.mean)))
 
     @classmethod
-    def load(cls, arrays: Arrays, _parameters: Parameters, maps: tuple[str, ...]) -> Mahalanobis:
+    def load(cls, arrays: Arrays, _parameters: Parameters) -> Mahalanobis:
         mean = stored.floats(arrays, "mean", None)
         whitening = stored.floats(arrays, "whitening", None, len(mean))
-        return cls(PatchGaussian.load(arrays, maps), mean, whitening)
+        return cls(PatchGaussian.load(arrays), mean, whitening)
 
 
 _NO_ZERO = 1e-10  # scikit-learn's own, so that copies have a finite density

@@ -26,14 +26,12 @@ def doubles(arrays: Arrays, name: str, *shape: int | None) -> npt.NDArray[np.flo
     return np.ascontiguousarray(_real(arrays, name, shape), dtype=np.float64)
 
 
-def indices(arrays: Arrays, name: str) -> npt.NDArray[np.intp]:
-    """A vector of distinct indices, none negative."""
+def names(arrays: Arrays, name: str) -> tuple[str, ...]:
+    """A vector of words, at least one."""
     array = _array(arrays, name)
-    if array.dtype.kind not in "iu" or array.ndim != 1 or not array.size:
-        raise ValueError(f"{name} is not a vector of indices")
-    if array.min() < 0 or len(np.unique(array)) != array.size:
-        raise ValueError(f"{name} holds an index that is negative or twice there")
-    return array.astype(np.intp)
+    if array.dtype.kind != "U" or array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} is not a list of names")
+    return tuple(array.tolist())
 
 
 def count(parameters: Parameters, name: str, most: int) -> int:
