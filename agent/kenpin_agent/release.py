@@ -29,6 +29,7 @@ from kenpin_wire.messages import Roi
 MAX_RELEASE_BYTES = 256 * 1024 * 1024  # unpacked, all files: fifty times the typical release
 MAX_MANIFEST_BYTES = 8 * 1024 * 1024  # some 100,000 picture ids
 MAX_MEMBERS = 256
+MAX_PAGE_BYTES = 4 * 1024 * 1024  # of a report: ten times what the trainer writes
 CONFIDENCE_TOLERANCE = 0.02  # x86-64 and aarch64 differ by a thousandth of it, and in int8 by a step of 1/256
 
 
@@ -76,6 +77,36 @@ def read_manifest(file: Path) -> Manifest:
             return _open_zip(stream, file.name)[1]
     except OSError as error:
         raise ReleaseError.from_os(error, where=str(file)) from None
+
+
+def read_report_page(file: Path) -> bytes | None:
+    """The training's report out of a release's file, HTML as the trainer wrote it; None if there is none.
+
+    It is whatever the file's maker put there: show it as such. Devices have no use for it, so `unpack_release`
+    passes it over.
+
+    Raises:
+        ReleaseError: as `read_manifest`, or if the report is damaged, too large or not what the manifest says.
+    """
+    try:
+        with file.open("rb") as stream:
+            archive, manifest = _open_zip(stream, file.name)
+            entry = manifest.report_page
+            if entry is None:
+                return None
+            if entry.file not in archive.namelist():
+                raise _damaged(f"{entry.file} is missing", file.name)
+            if entry.size > MAX_PAGE_BYTES:
+                raise _damaged(f"{entry.file} is larger than {MAX_PAGE_BYTES} bytes", file.name)
+            with archive.open(entry.file) as member:
+                page = member.read(entry.size + 1)
+    except _DAMAGE as error:
+        raise _damaged(f"its report is damaged ({error})", file.name) from None
+    except OSError as error:
+        raise ReleaseError.from_os(error, where=str(file)) from None
+    if len(page) != entry.size or hashlib.sha256(page).hexdigest() != entry.sha256:
+        raise _damaged(f"{entry.file} is not what its manifest says (sha256 differs)", file.name)
+    return page
 
 
 def unpack_release(file: Path, into: Path) -> Manifest:

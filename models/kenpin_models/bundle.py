@@ -36,6 +36,7 @@ class Content:
     Attributes:
         golden: Pictures at a modest size; their scores, and labels, are taken here.
         classifier: The second model, if there shall be one.
+        report_page: The training's report as HTML; it is written beside the release, too.
     """
 
     name: ReleaseName
@@ -47,6 +48,7 @@ class Content:
     calibrated_on: Sequence[str]
     report: dict[str, Any]
     classifier: ClassifierFile | None = None
+    report_page: str | None = None
 
 
 def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
@@ -58,6 +60,8 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
     files = {"encoder.tflite": eye.encoder.file.read_bytes(), "head.npz": _head_bytes(content.head)}
     if content.classifier is not None:
         files[content.classifier.section.file] = content.classifier.model
+    if content.report_page is not None:
+        files[_PAGE] = content.report_page.encode()
     golden = _golden(content, eye, files)
     manifest = m.Manifest(
         release=content.name,
@@ -83,9 +87,12 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
         fitted_on=list(content.fitted_on),
         calibrated_on=list(content.calibrated_on),
         report=content.report,
+        report_page=m.File(**_entry(_PAGE, files)) if _PAGE in files else None,
     )
     try:
         write_atomically(out, _zip(manifest, files))
+        if _PAGE in files:
+            write_atomically(page_beside(out), files[_PAGE])
     except OSError as error:
         raise ConfigError(
             f"the release cannot be written ({error.strerror})",
@@ -93,6 +100,14 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
             remedy="Give a file in a folder that exists, can be written to and has room.",
         ) from None
     return manifest
+
+
+def page_beside(release: Path) -> Path:
+    """Where the report of a release's file lies: `X.html` beside `X.kenpin`."""
+    return release.with_name(release.name.removesuffix(".kenpin") + ".html")
+
+
+_PAGE = "report.html"
 
 
 def _golden(content: Content, eye: Eye, files: dict[str, bytes]) -> list[m.Golden]:

@@ -214,6 +214,9 @@ class Manifest(Section):
     calibrated_on: list[Sha256] = Field(default_factory=list)
     report: dict[str, Any] = Field(default_factory=dict)
     """How it was made: arguments, candidates and their cross-validated results, program versions."""
+    report_page: File | None = None
+    """The same for people, with pictures: one HTML page, whole in itself. It is for the controller to show; a
+    device leaves it in the zip."""
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
