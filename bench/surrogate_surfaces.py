@@ -65,7 +65,7 @@ def magnetic_tile(rng: Rng) -> Canvas:
     )
     plan = np.ones((height, width), np.float32)
     for side in range(4):
-        if rng.random() < 0.35:
+        if rng.random() < 0.25:
             depth = int(rng.uniform(4, 0.09 * min(height, width)))
             cut: list[slice] = [slice(None), slice(None)]
             cut[side // 2] = slice(0, depth) if side % 2 else slice(-depth, None)

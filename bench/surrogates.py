@@ -136,7 +136,7 @@ SETS: dict[str, Set] = {
         surfaces.rolled_steel,
         (scratch(), pits(), uneven((0.1, 0.3)), speck(), worn(), crack((0.15, 0.5))),
         Camera(blur_px=0.6, noise=2),
-        2.0,
+        2.6,
         "hot-rolled strip (NEU-like)",
     ),
     "brushed_plate": Set(
@@ -145,16 +145,16 @@ SETS: dict[str, Set] = {
         surfaces.brushed_plate,
         (scratch(), dent(), scuff((0.06, 0.15)), pits((0.008, 0.02)), speck((0.01, 0.03))),
         Camera(),
-        1.3,
+        1.8,
         "flat machined metal",
     ),
     "magnetic_tile": Set(
         260,
         75,
         surfaces.magnetic_tile,
-        (pits((0.02, 0.07)), chip(), crack((0.2, 0.7)), fray(), uneven((0.25, 0.6))),
+        (pits((0.02, 0.07)), chip(), crack((0.2, 0.7)), fray((2, 5)), uneven((0.25, 0.6), (1.5, 4))),
         Camera(exposure=0.1),
-        1.3,
+        2.6,
         "magnetic-tile surfaces, sizes mixed",
     ),
     "speckled_tile": Set(
@@ -169,7 +169,7 @@ SETS: dict[str, Set] = {
             speck((0.03, 0.08), (1, 3)),
         ),
         Camera(),
-        2.5,
+        7.0,
         "speckled ceramic tile",
     ),
     "glazed_tile": Set(
@@ -184,7 +184,7 @@ SETS: dict[str, Set] = {
             speck((0.01, 0.03)),
         ),
         Camera(),
-        1.0,
+        3.0,
         "glazed ceramic, few good",
     ),
     "el_mono": Set(
@@ -192,14 +192,14 @@ SETS: dict[str, Set] = {
         60,
         surfaces.el_mono,
         (
-            crack((0.1, 0.5)),
+            crack((0.1, 0.5), (1, 2.2)),
             dark_region((0.6, 0.88)),
-            fingers(4.6),
+            fingers(4.6, (0.15, 0.45)),
             crack((0.2, 0.6), (1, 2.5), (2, 6)),
             uneven((0.15, 0.4), (2, 5)),
         ),
         Camera(exposure=0.12, light=0.03, noise=2.5),
-        1.4,
+        2.4,
         "mono-crystalline cells, EL",
     ),
     "el_poly": Set(
@@ -209,11 +209,11 @@ SETS: dict[str, Set] = {
         (
             crack((0.2, 0.6), (1, 2.5), (2, 6)),
             dark_region((0.5, 0.8)),
-            fingers(4.6, (0.15, 0.4)),
+            fingers(4.6, (0.2, 0.5)),
             crack((0.1, 0.5), (0.8, 2), (2, 5)),
         ),
         Camera(exposure=0.12, light=0.03, noise=2.5),
-        1.5,
+        3.6,
         "poly-crystalline cells, EL",
     ),
     "commutator": Set(
@@ -222,7 +222,7 @@ SETS: dict[str, Set] = {
         surfaces.commutator,
         (crack((0.1, 0.45), (1.2, 4), (1.8, 5), heading=0.0), crack((0.06, 0.3), (1, 3), (1.8, 4.5))),
         Camera(noise=2),
-        1.4,
+        1.8,
         "fine cracks on tall pictures (KolektorSDD-like)",
     ),
     "cast_strip": Set(
@@ -231,7 +231,7 @@ SETS: dict[str, Set] = {
         surfaces.cast_strip,
         (crack((0.15, 0.5), (1, 3)), scratch(), speck((0.02, 0.08)), uneven((0.1, 0.3), (1.2, 3)), pits()),
         Camera(),
-        1.6,
+        2.2,
         "tall colour strips (KolektorSDD2-like)",
     ),
     "washer": Set(
@@ -239,14 +239,14 @@ SETS: dict[str, Set] = {
         40,
         surfaces.washer,
         (
-            chip((0.03, 0.09)),
+            chip((0.05, 0.14)),
             scratch((1.5, 4), (0.06, 0.2)),
             dent((0.06, 0.15)),
             uneven((0.08, 0.2)),
             speck((0.02, 0.05)),
         ),
         Camera(),
-        1.2,
+        3.4,
         "turned part in any direction, few good",
     ),
     "woven": Set(
@@ -261,7 +261,7 @@ SETS: dict[str, Set] = {
             scuff((0.1, 0.25), (0.4, 1)),
         ),
         Camera(),
-        1.2,
+        1.3,
         "cloth",
     ),
 }
