@@ -24,6 +24,14 @@ LIMIT_LEVEL = 0.65
 _CALM_LEVEL = 0.35  # below it nothing is drawn: a good part's ordinary unevenness
 _STRENGTH = 0.6  # of the colour, where it is drawn fully: the picture stays visible under it
 
+_STEPS = np.arange(256, dtype=np.uint8)[:, np.newaxis]
+_OPACITY = np.clip((_STEPS / 255 - _CALM_LEVEL) / (LIMIT_LEVEL - _CALM_LEVEL), 0, 1) * _STRENGTH
+_KEPT = np.round(255 * (1 - _OPACITY)).astype(np.uint8)
+"""Of the picture, for each level in 255ths; shape (256, 1)."""
+_TURBO = cv2.applyColorMap(_STEPS, cv2.COLORMAP_TURBO)
+_PAINT = np.round(_TURBO * _OPACITY[..., np.newaxis]).astype(np.uint8)
+"""The colour that is laid over what is kept; shape (256, 1, 3)."""
+
 
 def render(
     image: Image,
@@ -48,10 +56,15 @@ def render(
     picture = small.copy() if small is image else small
     seen = picture[_rows_and_columns(image, picture, region)]
     height, width = seen.shape[:2]
-    levels = upsample(_levels(patch_scores, scale), height, width)
-    colours = cv2.applyColorMap((levels * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    opacity = np.clip((levels - _CALM_LEVEL) / (LIMIT_LEVEL - _CALM_LEVEL), 0, 1) * np.float32(_STRENGTH)
-    seen[...] = cv2.blendLinear(seen, colours, 1 - opacity, opacity)
+    levels = _levels(patch_scores, scale)
+    # Whole numbers and tables, and only where there is something to colour: 0.1 ms for a defect on 550 × 380, 0.4
+    # for all of it; in floats it took as long as the encoder.
+    window = _coloured(levels, height, width)
+    if window is not None:
+        steps = cv2.resize(np.round(levels * 255).astype(np.uint8), (width, height))[window]
+        kept = cv2.LUT(steps, _KEPT)
+        rest = cv2.multiply(seen[window], cv2.merge([kept, kept, kept]), scale=1 / 255)
+        seen[window] = cv2.add(rest, cv2.applyColorMap(steps, _PAINT))
     return picture
 
 
@@ -68,6 +81,17 @@ def _levels(patch_scores: Floats, scale: Heatmap) -> Floats:
     levels = np.clip((patch_scores - scale.normal) / span * LIMIT_LEVEL, 0, 1)
     known: Floats = np.nan_to_num(levels, nan=1.0).astype(np.float32)
     return known
+
+
+def _coloured(levels: Floats, height: int, width: int) -> tuple[slice, slice] | None:
+    """Where in a picture of this size a level is drawn: a rectangle with all of it; None if nothing is."""
+    x, y, across, down = cv2.boundingRect((levels > _CALM_LEVEL).astype(np.uint8))
+    if not across:
+        return None
+    # A patch reaches as far as the centres of its neighbours.
+    high, wide = height / levels.shape[0], width / levels.shape[1]
+    top, left = max(0, int((y - 0.5) * high)), max(0, int((x - 0.5) * wide))
+    return slice(top, int((y + down + 0.5) * high) + 1), slice(left, int((x + across + 0.5) * wide) + 1)
 
 
 def _rows_and_columns(image: Image, small: Image, region: Region | None) -> tuple[slice, slice]:

@@ -145,13 +145,21 @@ def encode_jpeg(image: Image, max_bytes: int = MAX_JPEG_BYTES, long_side_px: int
 
 
 def shrink(image: Image, long_side_px: int) -> Image:
-    """The picture with its long side at most `long_side_px`; itself if it is smaller already."""
+    """The picture with its long side at most `long_side_px`; itself if it is smaller already.
+
+    Halved, and the rest bilinear, which then reads two pixels of three or more: the area filter takes twenty times
+    as long (1,000 × 700 to 640 × 448: 4.1 ms, measured), longer than the encoder.
+    """
     height, width = image.shape[:2]
     scale = long_side_px / max(height, width)
     if scale >= 1:
         return image
+    while max(image.shape[:2]) > 3 * long_side_px and min(image.shape[:2]) > 1:
+        rows, columns = image.shape[0] // 2, image.shape[1] // 2
+        half = cv2.resize(image[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+        image = np.asarray(half, dtype=np.uint8)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 _REMEDY = "Save it again as JPEG or PNG, or take it out of the folder."

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kenpin_agent.heatmap import render, upsample
+from kenpin_agent.heatmap import LIMIT_LEVEL, render, upsample
 from kenpin_agent.inspect import inspect
 from kenpin_agent.judge import Judge, JudgeState
 from kenpin_agent.prepare import Region
@@ -149,6 +152,26 @@ def test_more_is_never_drawn_fainter() -> None:
     ]
     assert strengths == sorted(strengths)
     assert strengths[-1] > 120
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(st.integers(9, 90), st.integers(9, 90)),
+    st.integers(0, 99),
+    st.floats(0, 1),
+)
+@settings(deadline=None)
+def test_colouring_in_whole_numbers_is_blending_every_pixel(
+    patches: tuple[int, int], size: tuple[int, int], seed: int, odd: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    scores = np.where(rng.random(patches) < odd, rng.uniform(2, 5, patches), 1).astype(np.float32)
+    levels = upsample(np.clip((scores - 1) / 2 * LIMIT_LEVEL, 0, 1), *size)[..., np.newaxis]
+    colours = cv2.applyColorMap((levels * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    opacity = np.clip((levels - 0.35) / (LIMIT_LEVEL - 0.35), 0, 1) * 0.6
+    blended = image * (1 - opacity) + colours * opacity
+    assert np.abs(render(image, scores, SCALE) - blended).max() < 8  # a level is one of 256
 
 
 def test_what_is_no_number_is_drawn_as_the_most() -> None:

@@ -18,6 +18,7 @@ from kenpin_agent.pictures import (
     list_pictures,
     picture_id,
     read_picture,
+    shrink,
 )
 from kenpin_wire.errors import ConfigError, PictureError
 from support.small_release import part
@@ -225,3 +226,18 @@ def test_folders_linked_in_a_circle_are_listed_once(tmp_path: Path) -> None:
     (tmp_path / "round").symlink_to(tmp_path)
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     assert list_pictures(tmp_path, recursive=True) == [tmp_path / "a.png"]
+
+
+@pytest.mark.parametrize("size", [(480, 640), (700, 1000), (1080, 1920), (3000, 4000), (2, 5000)])
+def test_a_shrunk_picture_keeps_its_proportions_and_its_grey(size: tuple[int, int]) -> None:
+    stripes = np.zeros((*size, 3), np.uint8)
+    stripes[:, ::2] = 200
+    small = shrink(stripes, 320)
+    assert max(small.shape[:2]) == 320
+    assert small.shape[0] == max(1, round(size[0] * 320 / size[1]))
+    assert abs(small.mean() - 100) < 6
+
+
+def test_shrinking_leaves_a_small_picture_as_it_is() -> None:
+    image = np.zeros((30, 40, 3), np.uint8)
+    assert shrink(image, 320) is image
