@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +55,10 @@ class Model:
             content = model.read_bytes() if isinstance(model, Path) else model
         except OSError as error:
             raise self.fault(f"{what} cannot be read ({os_words(error)})") from None
-        with self._faults("cannot be loaded"):
+        try:
             self._interpreter = Interpreter(model_content=content, num_threads=threads)
+        except (RuntimeError, ValueError) as error:
+            raise self._failure("cannot be loaded", error) from None
         signatures = self._interpreter.get_signature_list()
         if len(signatures) > 1:
             raise self.fault(f"{what} has {len(signatures)} signatures, not one")
@@ -78,10 +79,12 @@ class Model:
         Raises:
             ReleaseError: if the model can't.
         """
-        with self._faults("cannot be loaded"):
+        try:
             for name, shape in shapes.items():
                 self._interpreter.resize_tensor_input(self.inputs[name].index, shape)
             self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise self._failure("cannot be loaded", error) from None
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         """Run on these inputs; what comes of it, `output` tells.
@@ -89,10 +92,12 @@ class Model:
         Raises:
             ReleaseError: if the model fails, or an input is not of the shape and type it takes.
         """
-        with self._faults("failed"):
+        try:
             for name, values in inputs.items():
                 self._interpreter.set_tensor(self.inputs[name].index, values)
             self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise self._failure("failed", error) from None
 
     def run_again(self) -> None:
         """Run on what was set last: the bare cost, for benchmarks."""
@@ -108,13 +113,9 @@ class Model:
             what, where=self._where, remedy="Make the release again with `kenpin train`, or fetch it again."
         )
 
-    @contextmanager
-    def _faults(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, ValueError) as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise self.fault(f"{self._what} {what} ({lines[0][:200]})") from None
+    def _failure(self, what: str, error: Exception) -> ReleaseError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return self.fault(f"{self._what} {what} ({lines[0][:200]})")
 
 
 def _port(details: Mapping[str, Any]) -> Port:

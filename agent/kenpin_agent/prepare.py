@@ -44,6 +44,8 @@ def view(image: Image, spec: Input, roi: Roi | None = None) -> Image:
     Raises:
         ConfigError: as `prepare`.
     """
+    if roi is None and spec.crop == "none":
+        return image
     seen = region(image, spec, roi)
     return image[seen.y : seen.y + seen.height, seen.x : seen.x + seen.width]
 
