@@ -59,16 +59,16 @@ def inspect(
 
     Raises:
         ConfigError: if `roi` leaves the frame.
-        ReleaseError: if encoder, head or classifier fail, or the score is not finite.
+        ReleaseError: if encoder, head, classifier or decoder fail, or the score is not finite.
     """
     stages = _Stages(monotonic_s)
     tensor = prepare(frame.image, release.manifest.input, roi)
     stages.done("prepare")
     features = release.encoder.encode(tensor)
     stages.done("encode")
-    score = release.head.score(features)
+    found = release.head.assess(features)
     stages.done("score")
-    state, judgement = judge(by, state, score, frame.part)
+    state, judgement = judge(by, state, found.score, frame.part)
     stages.done("judge")
     classification = None
     if release.classifier is not None and judgement.verdict is Verdict.NORMAL:
@@ -77,7 +77,7 @@ def inspect(
     picture = None
     if wanted(judgement.verdict):
         seen = region(frame.image, release.manifest.input, roi)
-        patch_scores = release.head.patch_scores(features)
+        patch_scores = release.patch_scores(tensor, features, found)
         picture = heatmap.render(frame.image, patch_scores, release.manifest.heatmap, seen)
         stages.done("heatmap")
     return state, Inspection(

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kenpin_agent.classifier import Classifier
+from kenpin_agent.decoder import Decoder, Floats
 from kenpin_agent.encoder import Encoder, Features
 from kenpin_agent.files import sync_folder
-from kenpin_agent.heads import Head, load_head
+from kenpin_agent.heads import Assessment, Head, load_head
 from kenpin_agent.pictures import read_picture
-from kenpin_agent.prepare import prepare
+from kenpin_agent.prepare import Tensor, prepare
 from kenpin_agent.seams import Image
 from kenpin_wire.errors import PictureError, ReleaseError
 from kenpin_wire.manifest import MANIFEST_FILE, File, Golden, Manifest, parse_manifest
@@ -40,6 +41,7 @@ class Release:
     Attributes:
         folder: Where it lies unpacked.
         classifier: Names what was judged normal, if the release has one.
+        decoder: Finds what the heatmap shows, if the release has one; else the head does.
     """
 
     manifest: Manifest
@@ -47,6 +49,7 @@ class Release:
     head: Head
     folder: Path
     classifier: Classifier | None = None
+    decoder: Decoder | None = None
 
     @property
     def label(self) -> str:
@@ -64,6 +67,18 @@ class Release:
     def score(self, image: Image, roi: Roi | None = None) -> float:
         """A picture's score, not smoothed. Raises as `features`."""
         return self.head.score(self.features(image, roi))
+
+    def patch_scores(self, picture: Tensor, features: Features, found: Assessment) -> Floats:
+        """How odd each place is, as the heatmap draws it; shape (h, w).
+
+        Args:
+            picture: As `prepare` makes it; `features` is what the encoder saw in it, and `found` what the head made
+                of that.
+
+        Raises:
+            ReleaseError: if the decoder fails.
+        """
+        return self.decoder.patch_scores(features, picture) if self.decoder else found.patch_scores()
 
 
 def read_manifest(file: Path) -> Manifest:
@@ -162,15 +177,17 @@ def load_release(folder: Path, *, threads: int = 1) -> Release:
         raise ReleaseError(
             f"{missing} cannot be read ({error.strerror})", where=where, remedy=_FETCH_AGAIN
         ) from None
-    encoder, head = manifest.encoder, manifest.head
+    section, head = manifest.encoder, manifest.head
+    encoder = Encoder(
+        folder / section.file, manifest.input, section.pooled, section.maps, threads=threads, where=where
+    )
     release = Release(
         manifest,
-        Encoder(
-            folder / encoder.file, manifest.input, encoder.pooled, encoder.maps, threads=threads, where=where
-        ),
+        encoder,
         load_head(head.kind, _arrays(folder / head.file, where), head.parameters, where=where),
         folder,
         _classifier(manifest, folder, threads),
+        _decoder(manifest, folder, encoder, threads),
     )
     _try_out(release)
     return release
@@ -221,7 +238,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def _files(manifest: Manifest) -> list[File]:
-    models = (manifest.encoder, manifest.head, manifest.classifier)
+    models = (manifest.encoder, manifest.head, manifest.classifier, manifest.decoder)
     return [*(entry for entry in models if entry is not None), *manifest.golden]
 
 
@@ -230,6 +247,16 @@ def _classifier(manifest: Manifest, folder: Path, threads: int) -> Classifier | 
     if section is None:
         return None
     return Classifier(folder / section.file, section, threads=threads, where=str(folder))
+
+
+def _decoder(manifest: Manifest, folder: Path, encoder: Encoder, threads: int) -> Decoder | None:
+    if manifest.heatmap.kind == "patch":
+        return None
+    section = manifest.decoder
+    if section is None:
+        raise _damaged("its heatmap is a decoder's, and it has none", str(folder))
+    sample, pooled = encoder.encode(_grey(manifest)), manifest.encoder.pooled
+    return Decoder(folder / section.file, section, pooled, sample, threads=threads, where=str(folder))
 
 
 def _damaged(what: str, where: str) -> ReleaseError:
@@ -324,20 +351,25 @@ def _arrays(file: Path, where: str) -> dict[str, npt.NDArray[Any]]:
 def _try_out(release: Release) -> None:
     """One grey picture through all of it: a head that was made for another encoder is found now, and what is
     computed on first use is computed before the first part comes."""
-    width, height = release.manifest.input.picture_px
-    features = release.features(np.full((height, width, 3), 128, dtype=np.uint8))
+    picture = _grey(release.manifest)
+    features = release.encoder.encode(picture)
     try:
-        score = release.head.score(features)
-        patch_scores = release.head.patch_scores(features)
+        found = release.head.assess(features)
+        patch_scores = release.patch_scores(picture, features, found)
     except (KeyError, ValueError, IndexError) as error:
         raise ReleaseError(
             f"its head does not fit its encoder ({error})",
             where=release.label,
             remedy="Make the release again with `kenpin train`.",
         ) from None
-    if not np.isfinite(score) or not np.isfinite(patch_scores).all():
+    if not np.isfinite(found.score) or not np.isfinite(patch_scores).all():
         raise ReleaseError(
-            "its head gives no finite score for a grey picture",
+            "its head or decoder gives no finite score for a grey picture",
             where=release.label,
             remedy="Make the release again with `kenpin train`.",
         )
+
+
+def _grey(manifest: Manifest) -> Tensor:
+    width, height = manifest.input.picture_px
+    return np.full((1, height, width, 3), 128, dtype=np.float32)

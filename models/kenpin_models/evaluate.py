@@ -159,9 +159,11 @@ def _show(
         identity = picture_id(image)
         if identity in fitted:
             continue
-        features = release.features(image)
-        score, patches = release.head.score(features), release.head.patch_scores(features)
-        shown.append(_Shown(path, identity, (image.shape[0], image.shape[1]), score, patches))
+        picture = prepare(image, release.manifest.input)
+        features = release.encoder.encode(picture)
+        found = release.head.assess(features)
+        patches = release.patch_scores(picture, features, found)
+        shown.append(_Shown(path, identity, (image.shape[0], image.shape[1]), found.score, patches))
     progress(step, len(paths), len(paths))
     return shown, warnings
 
