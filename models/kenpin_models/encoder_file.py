@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kenpin_agent.files import write_atomically
 from kenpin_models.assets import ENCODER_FILE
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.faults import first_fault
@@ -59,6 +60,20 @@ def read_encoder_file(file: Path) -> EncoderFile:
             where=str(beside),
             remedy="Export the encoder again; it writes both files.",
         ) from None
+
+
+def write_description(encoder: EncoderFile, **more: Any) -> None:
+    """Write the description beside the model, with whatever else is worth saying.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
+    beside = encoder.file.with_suffix(".json")
+    text = json.dumps(encoder.model_dump(mode="json", exclude={"file"}) | more, indent=2) + "\n"
+    try:
+        write_atomically(beside, text.encode())
+    except OSError as error:
+        raise ConfigError.from_os(error, where=str(beside)) from None
 
 
 @cache

@@ -141,7 +141,7 @@ class EncoderPlan:
         ):
             raise _refused(
                 f"no maps of blocks {', '.join(map(str, chosen)) or 'none'}",
-                f"Name blocks from 0 to {self.last_block}, ascending.",
+                f"Name blocks from 0 to {last if self.cut is None else self.cut}, ascending.",
             )
         if self.embedding < 0:
             raise _refused(
@@ -171,6 +171,13 @@ class EncoderPlan:
         return tuple(f"block{block}" for block in self.blocks_out)
 
     @property
+    def described(self) -> str:
+        """The network with its cut and maps in full, as `parse_plan` reads it; without whose weights it has."""
+        text = f"{self._name}:block{self.last_block}@maps={','.join(map(str, self.blocks_out))}"
+        text += "@pooled=last" if self.pooled == "last" else ""
+        return text + (f"@embedding={self.embedding}" if self.embedding else "")
+
+    @property
     def stride_px(self) -> int:
         """Height and width of an input must be multiples of this, so that every stride halves an even size and
         the ways to pad agree."""
@@ -183,9 +190,7 @@ class EncoderPlan:
 
     def __str__(self) -> str:
         """As `parse_plan` reads it; what is left to the design is left out."""
-        text = self.architecture
-        if len(self.design.alphas) > 1:
-            text += f"-{self.alpha}"
+        text = self._name
         if self.cut is not None:
             text += f":block{self.cut}"
         if self.maps is not None:
@@ -195,6 +200,10 @@ class EncoderPlan:
             if getattr(self, name) != getattr(plain, name):
                 text += f"@{name}={getattr(self, name)}"
         return text
+
+    @property
+    def _name(self) -> str:
+        return f"{self.architecture}-{self.alpha}" if len(self.design.alphas) > 1 else self.architecture
 
 
 def parse_plan(text: str) -> EncoderPlan:
