@@ -17,8 +17,10 @@ import numpy.typing as npt
 from kenpin_agent.classifier import Classifier
 from kenpin_agent.files import write_atomically
 from kenpin_agent.heads import Head
+from kenpin_agent.pictures import shrink
 from kenpin_agent.seams import Image
 from kenpin_models.classifier_file import ClassifierFile
+from kenpin_models.decoders import TrainedDecoder
 from kenpin_models.samples import Eye
 from kenpin_wire import manifest as m
 from kenpin_wire.errors import ConfigError
@@ -28,14 +30,19 @@ GOLDEN_TOLERANCE = 1e-3
 """Of a golden score, relative. x86-64 and aarch64 differ by 6e-5 in the encoder's outputs (measured); another
 colour order or resizing changes a score by several per cent."""
 
+GOLDEN_SIDE_PX = 192
+"""Longest side of a golden picture: four take a fifth of a megabyte, whatever the camera's are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """What a release is made of, apart from the encoder.
 
     Attributes:
-        golden: Pictures at a modest size; their scores, and labels, are taken here.
+        golden: Pictures of any size; what of them goes into the release, `golden_pictures` says, and their scores
+            and labels are taken here.
         classifier: The second model, if there shall be one.
+        decoder: Draws the heatmap, if there shall be one; `heatmap` then says `decoder`.
         report_page: The training's report as HTML; it is written beside the release, too.
     """
 
@@ -48,6 +55,7 @@ class Content:
     calibrated_on: Sequence[str]
     report: dict[str, Any]
     classifier: ClassifierFile | None = None
+    decoder: TrainedDecoder | None = None
     report_page: str | None = None
 
 
@@ -60,6 +68,8 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
     files = {"encoder.tflite": eye.encoder.file.read_bytes(), "head.npz": _head_bytes(content.head)}
     if content.classifier is not None:
         files[content.classifier.section.file] = content.classifier.model
+    if content.decoder is not None:
+        files[content.decoder.section.file] = content.decoder.content
     if content.report_page is not None:
         files[_PAGE] = content.report_page.encode()
     golden = _golden(content, eye, files)
@@ -82,6 +92,7 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
         ),
         calibration=content.calibration,
         heatmap=content.heatmap,
+        decoder=content.decoder.section if content.decoder else None,
         classifier=content.classifier.section if content.classifier else None,
         golden=golden,
         fitted_on=list(content.fitted_on),
@@ -102,6 +113,22 @@ def write_release(out: Path, content: Content, eye: Eye) -> m.Manifest:
     return manifest
 
 
+def golden_pictures(images: Sequence[Image], spec: m.Input) -> list[Image]:
+    """Pictures to prove a release with that take little room.
+
+    A small picture exercises encoder, head and colours as well as a large one, but is never halved on its way to
+    the encoder. So the first is there a second time with each pixel enlarged to a square, until it is at least
+    twice as large as pictures are scaled to; as PNG that takes hardly more. The squares' side is odd: halving such
+    a picture mixes neighbours, where even squares would only give the small one back, however it is done.
+    """
+    small = [shrink(image, GOLDEN_SIDE_PX) for image in images]
+    width, height = spec.picture_px
+    factor = max(-(-2 * height // small[0].shape[0]), -(-2 * width // small[0].shape[1]))
+    if factor > 1:
+        small.append(small[0].repeat(factor | 1, axis=0).repeat(factor | 1, axis=1))
+    return small
+
+
 def page_beside(release: Path) -> Path:
     """Where the report of a release's file lies: `X.html` beside `X.kenpin`."""
     return release.with_name(release.name.removesuffix(".kenpin") + ".html")
@@ -115,7 +142,7 @@ def _golden(content: Content, eye: Eye, files: dict[str, bytes]) -> list[m.Golde
     second = content.classifier
     classifier = Classifier(second.model, second.section) if second else None
     golden = []
-    for number, image in enumerate(content.golden):
+    for number, image in enumerate(golden_pictures(content.golden, eye.spec)):
         name = f"golden/{number}.png"
         files[name] = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
         score = content.head.score(eye.see(image))
