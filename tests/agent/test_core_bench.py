@@ -30,7 +30,9 @@ def test_a_report_has_every_stage_and_keeps_the_budgets_of_memory(release: Path)
         "jpeg",
     ]
     assert all(ms > 0 for ms in report.stages_ms.values())
-    assert report.ratio_budget == 1.25
+    assert report.ratio_budget == 1.15
+    assert report.heatmap_ratio > 0
+    assert report.heatmap_ratio_budget == 0.2
     assert report.rss_mb <= 150
     assert report.first_verdict_s < 20  # 2 on an idle machine; this one may be busy
     text = table(report)
