@@ -94,6 +94,13 @@ class Operations(Protocol):
 
     def releases(self) -> list[ReleaseRecord]: ...
 
+    def release(self, label: str) -> ReleaseRecord | None:
+        """One of them by `NAME-VERSION`."""
+
+    def release_report(self, label: str) -> bytes | None:
+        """The report of a release's training, an HTML page that anybody may have written (see
+        `kenpin_controller.reports`); None if there is no such release, or it carries none."""
+
     def rollouts(self) -> list[RolloutRecord]: ...
 
     def events(

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from kenpin_agent.release import unpack_release
+from kenpin_agent.release import read_report_page, unpack_release
 from kenpin_controller.commands import CommandRecord, Commands
 from kenpin_controller.errors import NotFoundError, StoreError, TooLargeError
 from kenpin_controller.fleet import Fleet
@@ -165,6 +165,17 @@ class Site:
     def releases(self) -> list[ReleaseRecord]:
         return self._store.releases.list()
 
+    def release(self, label: str) -> ReleaseRecord | None:
+        return self._store.releases.labelled(label)
+
+    def release_report(self, label: str) -> bytes | None:
+        record = self.release(label)
+        return read_report_page(self._store.releases.path(record.sha256)) if record is not None else None
+
+    def release_file(self, record: ReleaseRecord) -> Path:
+        """Where a release's own file lies."""
+        return self._store.releases.path(record.sha256)
+
     def rollouts(self) -> list[RolloutRecord]:
         return self._store.intents.rollouts()
 
@@ -289,11 +300,12 @@ def _checked(model: type[Threshold], fields: dict[str, Any]) -> Threshold:
 
 
 def _verified(data: bytes) -> Manifest:
-    """Unpack it as an agent would, into a folder that is gone afterwards."""
+    """Unpack it as an agent would, into a folder that is gone afterwards; what agents pass over is read."""
     try:
         with tempfile.TemporaryDirectory(prefix="kenpin-release-") as folder:
             file = Path(folder) / "upload.kenpin"
             file.write_bytes(data)
+            read_report_page(file)
             return unpack_release(file, Path(folder) / "unpacked")
     except ReleaseError as error:  # our temporary path would tell nobody anything
         raise ReleaseError(error.what, where="the uploaded release", remedy=error.remedy) from None
@@ -315,5 +327,6 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
         "pictures": len(manifest.fitted_on),
         "calibrated_on": len(manifest.calibrated_on),
         "golden": len(manifest.golden),
+        "report": manifest.report_page is not None,
         "created": manifest.created.isoformat(),
     }

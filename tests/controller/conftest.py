@@ -193,10 +193,22 @@ def sha256(data: bytes) -> str:
 
 
 def release_file(
-    name: str = "metal", version: str = "1", *, filler: bytes = b"encoder", tamper: bool = False
+    name: str = "metal",
+    version: str = "1",
+    *,
+    filler: bytes = b"encoder",
+    tamper: bool = False,
+    report: bytes | None = None,
+    as_report: bytes | None = None,
 ) -> bytes:
-    """A release whose files are what its manifest says, though no encoder could run them."""
+    """A release whose files are what its manifest says, though no encoder could run them.
+
+    Args:
+        report: The page that its manifest names; `as_report` is what lies there, if it is something else.
+    """
     files = {"encoder.tflite": filler, "head.npz": b"head", "golden/0.png": b"png"}
+    if report is not None:
+        files["report.html"] = report
 
     def entry(file: str) -> dict:
         return {"file": file, "sha256": sha256(files[file]), "size": len(files[file])}
@@ -210,7 +222,10 @@ def release_file(
         calibration=mf.Calibration(scores=[1.0, 2.0], false_rejects=0.01, threshold=2.5),
         heatmap=mf.Heatmap(normal=1.0, limit=2.5),
         golden=[mf.Golden(**entry("golden/0.png"), score=1.0, tolerance=0.1)],
+        report_page=mf.File(**entry("report.html")) if report is not None else None,
     )
+    if as_report is not None:
+        files["report.html"] = as_report
     if tamper:
         files["head.npz"] = b"HEAD"
     buffer = io.BytesIO()

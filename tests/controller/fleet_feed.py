@@ -19,7 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from kenpin_agent.cameras.config import Defect, Design
 from kenpin_agent.cameras.conveyor import render
@@ -232,6 +232,7 @@ class FakeOperations:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refusal: ConfigError | None = None
         self.stock: list[ReleaseRecord] = []
+        self.reports: dict[str, bytes] = {}
         self.sent: list[RolloutRecord] = []
         self.pictures: dict[str, bytes] = {}
         self.past: list[EventRecord] = []
@@ -281,6 +282,12 @@ class FakeOperations:
 
     def releases(self) -> list[ReleaseRecord]:
         return list(self.stock)
+
+    def release(self, label: str) -> ReleaseRecord | None:
+        return next((record for record in self.stock if str(record.release) == label), None)
+
+    def release_report(self, label: str) -> bytes | None:
+        return self.reports.get(label)
 
     def rollouts(self) -> list[RolloutRecord]:
         return list(self.sent)
@@ -459,9 +466,18 @@ def stock(site: FakeSite) -> None:
         digest = hashlib.sha256(version.encode()).hexdigest()
         uploaded = datetime.now(UTC) - timedelta(days=days)
         name = ReleaseName(name="bracket", version=version)
-        site.operations.stock.append(
-            ReleaseRecord(name, digest, 3_870_000, uploaded.timestamp(), {"head": head})
-        )
+        summary = {
+            "head": head,
+            "encoder": "EfficientNet-Lite0",
+            "input": "160×120",
+            "threshold": 1.6,
+            "false_rejects": 0.01,
+            "pictures": 84,
+            "calibrated_on": 56,
+            "report": version != "1.2.0",
+        }
+        record = ReleaseRecord(name, digest, 3_870_000, uploaded.timestamp(), summary)
+        site.operations.stock.append(record)
 
 
 def warn(site: FakeSite, device: str, message: str) -> None:
@@ -495,6 +511,16 @@ def add_levers(app: FastAPI, site: FakeSite) -> None:
     def refuse(on: bool) -> None:
         error = ConfigError("0.5 is below every good part", where="press-left", remedy="Choose a higher one.")
         site.operations.refusal = error if on else None
+
+    @app.post("/fake/send/{label}/{device}")
+    def send(label: str, device: str) -> None:
+        record = site.operations.release(label)
+        assert record is not None
+        site.operations.start_rollout(record.release, devices=[device], who="a test")
+
+    @app.post("/fake/report/{label}")
+    async def report(label: str, request: Request) -> None:
+        site.operations.reports[label] = await request.body()
 
     @app.get("/fake/calls")
     def calls() -> list[tuple[str, dict[str, Any]]]:

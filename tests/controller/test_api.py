@@ -150,6 +150,9 @@ REFUSED = [
     ("GET", "/pictures/zzz", None, 422),
     ("GET", "/events?limit=0", None, 422),
     ("GET", "/events?before_s=nan", None, 422),
+    ("GET", "/releases/none-1", None, 404),
+    ("GET", "/releases/none-1/report", None, 404),
+    ("GET", "/releases/none-1/file", None, 404),
     ("GET", "/nothing", None, 404),
     ("DELETE", "/devices", None, 405),
     ("PUT", "/devices/cam-99/threshold", {"value": 1}, 404),
@@ -198,6 +201,9 @@ PATHS = [
     "/events/{}",
     "/pictures/{}",
     "/releases",
+    "/releases/{}",
+    "/releases/{}/report",
+    "/releases/{}/file",
     "/rollouts",
 ]
 JUNK = st.recursive(

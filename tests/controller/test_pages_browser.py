@@ -17,6 +17,7 @@ from support import free_port
 from support.browser import LAPTOP, PHONE, chromium
 
 CAMERAS = ("press-left", "press-right", "outfeed")
+REPORT = b"<!doctype html><meta charset=utf-8><title>report</title><h1>bracket-1.3.0</h1>"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def site() -> Iterator[httpx.Client]:
             deadline = time.monotonic() + 40
             while True:
                 try:
-                    client.get("/fake/calls")
+                    client.post("/fake/report/bracket-1.3.0", content=REPORT)
                     break
                 except httpx.TransportError:
                     if process.poll() is not None or time.monotonic() > deadline:
@@ -228,13 +229,60 @@ def test_an_anomaly_is_enlarged_with_its_heatmap(visit, site: httpx.Client) -> N
 
 @pytest.mark.parametrize(
     ("path", "scheme"),
-    [("/", "light"), ("/", "dark"), ("/camera/press-left", "dark"), ("/camera/nobody", "light")],
+    [
+        ("/", "light"),
+        ("/", "dark"),
+        ("/camera/press-left", "dark"),
+        ("/camera/nobody", "light"),
+        ("/releases", "dark"),
+        ("/releases/bracket-1.3.0", "light"),
+    ],
 )
 def test_a_phone_never_scrolls_sideways(visit, path: str, scheme: str) -> None:
     page = visit(path, PHONE, scheme)
     expect(page.get_by_test_id("bar")).to_be_visible()
     page.wait_for_timeout(600)  # charts and pictures come after the first paint
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_the_releases_are_listed_with_who_runs_them(visit) -> None:
+    page = visit("/")
+    page.get_by_test_id("to-releases").click()
+    expect(page.get_by_test_id("release-bracket-1.2.0")).to_contain_text("runs on")
+    expect(page.get_by_test_id("release-bracket-1.3.0")).to_contain_text("patch_knn")
+    page.get_by_test_id("release-bracket-1.2.0").click()
+    expect(page.get_by_test_id("release-runs")).to_contain_text("press-right")
+    expect(page.get_by_test_id("no-report")).to_be_visible()
+
+
+def test_a_release_s_page_shows_its_report_and_who_comes_to_run_it(visit, site: httpx.Client) -> None:
+    page = visit("/releases/bracket-1.3.0")
+    expect(page.get_by_test_id("release-summary")).to_contain_text("84 pictures")
+    report = page.get_by_test_id("release-report")
+    assert report.get_attribute("sandbox") == ""
+    expect(report.content_frame.locator("h1")).to_have_text("bracket-1.3.0")
+    assert page.get_by_test_id("release-file").get_attribute("href") == "/api/v1/releases/bracket-1.3.0/file"
+    runs = page.get_by_test_id("release-runs")
+    expect(runs.get_by_test_id("runs-press-right")).to_have_count(0)
+    site.post("/fake/send/bracket-1.3.0/press-right")
+    expect(runs.get_by_test_id("runs-press-right")).to_contain_text("downloading")
+    expect(runs.get_by_test_id("runs-press-right")).to_contain_text("runs it", timeout=15_000)
+
+
+def test_a_release_can_be_looked_at_before_it_is_sent(visit) -> None:
+    page = visit("/camera/press-left")
+    chosen = page.get_by_test_id("release-select")
+    expect(chosen).to_have_value(re.compile("bracket-1"))
+    label = chosen.evaluate("e => e.textContent || e.value").partition(" ")[0]
+    expect(page.get_by_test_id("release-look")).to_have_attribute("href", f"/releases/{label}")
+    expect(page.locator("a", has=page.get_by_test_id("release-installed"))).to_have_attribute(
+        "href", "/releases/bracket-1.2.0"
+    )
+
+
+def test_a_release_that_is_not_here_is_said_to_be_so(visit) -> None:
+    page = visit("/releases/<b>no-1")
+    expect(page.get_by_test_id("unknown-release")).to_contain_text("There is no release <b>no-1")
 
 
 def test_pictures_are_cached_for_good_and_strangers_get_none(site: httpx.Client, visit) -> None:

@@ -7,12 +7,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import Field, FiniteFloat
 from starlette.datastructures import UploadFile
 
 from kenpin_controller.api import models as m
 from kenpin_controller.errors import NotFoundError
 from kenpin_controller.fleet import Fleet
+from kenpin_controller.operations import ReleaseRecord
+from kenpin_controller.reports import report_response
 from kenpin_controller.site import Site
 from kenpin_controller.views import DeviceView
 from kenpin_wire.errors import ConfigError
@@ -132,6 +135,27 @@ def _add_releases(router: APIRouter, site: Site) -> None:
         data = await _upload(request)
         return m.Release.of(await run_in_threadpool(site.add_release, data, who=_who(request)))
 
+    @router.get("/releases/{release}")
+    def release(release: str) -> m.Release:
+        return m.Release.of(_release(site, release))
+
+    @router.get("/releases/{release}/report", response_class=HTMLResponse)
+    def report(release: str) -> Response:
+        """What the trainer had to say of it, as a page. It runs no script and is of no origin."""
+        _release(site, release)
+        page = site.release_report(release)
+        if page is None:
+            raise NotFoundError(
+                "it carries no report", where=release, remedy="`kenpin train` writes one into each release."
+            )
+        return report_response(page)
+
+    @router.get("/releases/{release}/file", response_class=FileResponse)
+    def file(release: str) -> FileResponse:
+        """The release as it was uploaded."""
+        path = site.release_file(_release(site, release))
+        return FileResponse(path, media_type="application/octet-stream", filename=f"{release}.kenpin")
+
     @router.get("/rollouts")
     def rollouts() -> list[m.Rollout]:
         return [m.Rollout.of(record) for record in site.rollouts()]
@@ -171,6 +195,13 @@ def _command(site: Site, device: str, command_id: str, wait_s: float = 0.0) -> m
     if record is None or record.device != device:
         raise NotFoundError("no such command; only the last thousand are known", where=command_id)
     return m.Command.of(record)
+
+
+def _release(site: Site, label: str) -> ReleaseRecord:
+    record = site.release(label)
+    if record is None:
+        raise NotFoundError("no such release", where=label, remedy="GET /api/v1/releases lists them.")
+    return record
 
 
 def _view(fleet: Fleet, device: str) -> DeviceView:

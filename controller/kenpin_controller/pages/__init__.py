@@ -1,4 +1,5 @@
-"""The pages: the wall at `/` and a camera's page at `/camera/NAME`, for NiceGUI on the controller's own app.
+"""The pages, for NiceGUI on the controller's own app: the wall at `/`, a camera's at `/camera/NAME`, the releases
+at `/releases` and each one's at `/releases/NAME-VERSION`.
 
 They read the live `Fleet`, and do things through `Operations` only. Nothing is fetched from anywhere but this
 server: a site may have no way to the internet.
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from nicegui import ui
 from starlette.concurrency import run_in_threadpool
@@ -19,9 +21,11 @@ from starlette.concurrency import run_in_threadpool
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.operations import Operations
 from kenpin_controller.pages.camera import CameraPage
-from kenpin_controller.pages.frame import MARK, STATIC
-from kenpin_controller.pages.parts import PICTURES_URL, STATIC_URL
+from kenpin_controller.pages.frame import MARK, PALETTE, STATIC
+from kenpin_controller.pages.parts import PICTURES_URL, REPORTS_URL, STATIC_URL
+from kenpin_controller.pages.release import ReleasePage, ReleasesPage
 from kenpin_controller.pages.wall import Wall
+from kenpin_controller.reports import report_response
 
 __all__ = ["mount"]
 
@@ -57,6 +61,16 @@ def mount(
         ui.page_title(f"{name} · {title}")
         CameraPage(name, operations, fleet, title, clock)
 
+    @ui.page("/releases", title=title)
+    def releases() -> None:
+        ui.page_title(f"Releases · {title}")
+        ReleasesPage(operations, fleet, title)
+
+    @ui.page("/releases/{label}", title=title)
+    def release(label: str) -> None:
+        ui.page_title(f"{label} · {title}")
+        ReleasePage(label, operations, fleet, title, clock)
+
     ui.run_with(app, title=title, favicon=MARK, dark=None, tailwind=False, show_welcome_message=False)
 
 
@@ -73,5 +87,18 @@ def _serve_files(app: FastAPI, operations: Operations, fleet: Fleet) -> None:
                 return Response(data, media_type="image/jpeg", headers=cache)
             await asyncio.sleep(_PICTURE_LOOK_S)
         return Response("no such picture is kept", status_code=404, media_type="text/plain")
+
+    @app.get(REPORTS_URL + "/{label}", include_in_schema=False)
+    def report(label: str) -> Response:
+        """A release's report, for the frame on its page."""
+        page = operations.release_report(label)
+        if page is None:
+            return Response("no such report", status_code=404, media_type="text/plain")
+        return report_response(page)
+
+    @app.get(f"{STATIC_URL}/{PALETTE.name}", include_in_schema=False)
+    def palette() -> FileResponse:
+        """The colours, which pages and reports share."""
+        return FileResponse(PALETTE, media_type="text/css")
 
     app.mount(STATIC_URL, StaticFiles(directory=STATIC), name="kenpin-static")

@@ -11,9 +11,13 @@ from typing import Any
 
 from nicegui import ui
 
-from kenpin_controller.pages.parts import STATIC_URL, div, mark
+from kenpin_controller.pages.parts import STATIC_URL, div, link, mark, release_url
+from kenpin_models import report
 
 STATIC = Path(__file__).parent / "static"
+PALETTE = Path(report.__file__).with_name("palette.css")
+
+_RELEASES = "Releases"
 
 FILL = "#2466a3"  # kenpin.css's --fill: white text is legible on it in dark and light
 
@@ -32,8 +36,9 @@ def head() -> None:
     """Link the style and the script. Their address changes with their content, so that caches never lie."""
     ui.colors(primary=FILL, positive="#0a6f57", negative="#b3261e", warning="#9a6500")
     ui.add_head_html(
-        f'<link rel="stylesheet" href="{_address("kenpin.css")}">'
-        f'<script src="{_address("kenpin.js")}"></script>'
+        f'<link rel="stylesheet" href="{_address(PALETTE)}">'
+        f'<link rel="stylesheet" href="{_address(STATIC / "kenpin.css")}">'
+        f'<script src="{_address(STATIC / "kenpin.js")}"></script>'
     )
 
 
@@ -42,8 +47,8 @@ def top_bar(title: str, crumbs: tuple[tuple[str, str], ...] = ()) -> Iterator[No
     """The bar at the top; `crumbs` are names and addresses, the last one being where we are."""
     head()
     with mark(ui.element("header").classes("k-bar"), "bar"):
-        with ui.element("a").classes("k-brand") as home:
-            home.props.update({"href": "/", "aria-label": f"{title}: all lines"})
+        with link("/", "k-brand") as home:
+            home.props["aria-label"] = f"{title}: all lines"
             ui.html(MARK, sanitize=False).classes("k-mark")
             ui.label(title)
         if crumbs:
@@ -51,12 +56,14 @@ def top_bar(title: str, crumbs: tuple[tuple[str, str], ...] = ()) -> Iterator[No
                 for name, address in crumbs:
                     ui.label("/")
                     if address:
-                        with ui.element("a") as link:
-                            link.props["href"] = address
+                        with link(address):
                             ui.label(name)
                     else:
                         ui.label(name).classes("k-here")
         yield
+        if all(name != _RELEASES for name, _ in crumbs):
+            with link(release_url(), "k-nav", "to-releases"):
+                ui.label(_RELEASES)
 
 
 def send_charts(now_s: float, charts: list[dict[str, Any]]) -> None:
@@ -64,6 +71,6 @@ def send_charts(now_s: float, charts: list[dict[str, Any]]) -> None:
     ui.run_javascript(f"kenpin.feed({json.dumps({'now_s': round(now_s, 2), 'charts': charts})})")
 
 
-def _address(name: str) -> str:
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()
-    return f"{STATIC_URL}/{name}?v={digest[:12]}"
+def _address(file: Path) -> str:
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{STATIC_URL}/{file.name}?v={digest[:12]}"

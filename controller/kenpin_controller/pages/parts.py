@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import quote
 
 from nicegui import context, run, ui
 
@@ -13,6 +14,7 @@ from kenpin_wire.errors import KenpinError
 T = TypeVar("T")
 
 PICTURES_URL = "/pages/pictures"
+REPORTS_URL = "/pages/reports"
 STATIC_URL = "/pages/static"
 WHO = "page"
 """The name that the audit log gets for what is done on a page."""
@@ -46,6 +48,13 @@ def text(words: str, classes: str = "", testid: str = "") -> ui.label:
     return mark(ui.label(words).classes(classes), testid)
 
 
+def link(address: str, classes: str = "", testid: str = "") -> ui.element:
+    """A link, for whatever is put into it."""
+    anchor = ui.element("a").classes(classes)
+    anchor.props["href"] = address
+    return mark(anchor, testid)
+
+
 E = TypeVar("E", bound=ui.element)
 
 
@@ -61,6 +70,11 @@ def chart(chart_id: str, kind: str, label: str, testid: str = "") -> ui.element:
     canvas = ui.element("canvas").classes(f"k-{kind}")
     canvas.props.update({"data-chart": chart_id, "data-kind": kind, "role": "img", "aria-label": label})
     return mark(canvas, testid)
+
+
+def release_url(label: str = "") -> str:
+    """A release's page; that of all of them without a label."""
+    return f"/releases/{quote(label)}" if label else "/releases"
 
 
 def picture_url(sha256: str) -> str:

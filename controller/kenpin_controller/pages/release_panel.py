@@ -7,7 +7,7 @@ from nicegui import events, ui
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.operations import MAX_RELEASE_BYTES, Operations, ReleaseRecord
 from kenpin_controller.pages import words
-from kenpin_controller.pages.parts import WHO, Note, attempt, div, mark, text
+from kenpin_controller.pages.parts import WHO, Note, attempt, div, link, mark, release_url, text
 from kenpin_controller.views import DeviceView
 from kenpin_wire.messages import Phase
 
@@ -37,7 +37,8 @@ class ReleasePanel:
         with div("k-panel is-release", "release-panel"):
             with div("k-panel-head"):
                 text("Release", "k-h2")
-                self._installed = text("", "k-quiet", "release-installed")
+                with link("/releases", "k-quiet") as self._installed_link:
+                    self._installed = text("", "", "release-installed")
             self._state = Note("release-state")
             self._progress = mark(ui.linear_progress(0, show_value=False), "release-progress")
             self._empty = div("", "no-release")
@@ -47,9 +48,9 @@ class ReleasePanel:
             self._push_box = div("k-column").style("gap: 12px")
             with self._push_box:
                 self._select = mark(
-                    ui.select({}, label="Send a release").props("outlined dense options-dense"),
+                    ui.select({}, label="Send a release", on_change=self._show_chosen),
                     "release-select",
-                )
+                ).props("outlined dense options-dense")
                 self._scope = mark(
                     ui.toggle({"camera": "This camera", "line": "The whole line"}, value="camera"),
                     "release-scope",
@@ -59,6 +60,9 @@ class ReleasePanel:
                     ui.button("Send", color=None, icon="send", on_click=self._send), "release-push"
                 )
                 self._push.props("flat no-caps").classes("k-button is-main")
+                self._look = link("/releases", "k-link", "release-look")
+                with self._look:
+                    text("Look at it first")
                 upload = ui.upload(
                     auto_upload=True,
                     max_file_size=MAX_RELEASE_BYTES,
@@ -75,7 +79,7 @@ class ReleasePanel:
     def update(self, device: DeviceView, _now_s: float) -> None:
         """Show how the deployment stands."""
         self._line = device.address.line
-        self._installed.set_text(f"runs {device.installed}" if device.installed else "none yet")
+        self._show_installed(device.installed)
         release = device.release
         moving = release is not None and release.phase in _MOVING
         self._progress.set_visibility(moving)
@@ -91,6 +95,17 @@ class ReleasePanel:
         else:
             bad = release.phase in _ENDED_BADLY
             self._state.say(f"{what}{reason}", "alarm" if bad else "info", "report" if bad else "info")
+
+    def _show_installed(self, label: str) -> None:
+        said = f"runs {label}" if label else "none yet"
+        if said != self._installed.text:
+            self._installed.set_text(said)
+            self._installed_link.props["href"] = release_url(label)
+
+    def _show_chosen(self) -> None:
+        record = self._releases.get(self._select.value or "")
+        self._look.set_visibility(record is not None)
+        self._look.props["href"] = release_url(str(record.release) if record else "")
 
     async def _load(self) -> None:
         """Releases may be added on the command line, too."""

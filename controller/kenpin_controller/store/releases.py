@@ -85,6 +85,10 @@ class Releases:
         """One release by name and version."""
         return next((record for record in self.list() if record.release == release), None)
 
+    def labelled(self, label: str) -> ReleaseRecord | None:
+        """One release by `NAME-VERSION`, as devices tell what they run; the newest, if a `-` makes two alike."""
+        return next((record for record in self.list() if str(record.release) == label), None)
+
     def path(self, sha256: str) -> Path:
         """Where the file with this hash lies, if it is here.
 
