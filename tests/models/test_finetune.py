@@ -18,9 +18,11 @@ import pytest
 from kenpin_agent.pictures import picture_id
 from kenpin_agent.prepare import prepare
 from kenpin_agent.seams import Image
+from kenpin_models.encoder_file import read_encoder_file
 from kenpin_models.encoders.plan import EncoderPlan
 from kenpin_models.finetune.settings import METHODS, FineTuneSettings, Method
-from kenpin_models.finetune.tune import Taught, teach
+from kenpin_models.finetune.tune import Taught, fine_tune, teach
+from kenpin_models.samples import Eye
 from kenpin_wire.manifest import Input
 from support import require
 from support.small_release import part
@@ -212,6 +214,15 @@ def test_it_stops_when_held_out_pictures_gain_no_more_and_keeps_the_best(
     assert curves.rounds[-1].step == curves.best_step + 8 < 40
     best = min(curves.rounds, key=lambda r: r.held_out_loss)
     assert best.step == curves.best_step
+
+
+def test_the_encoder_is_written_as_an_agent_runs_it(tree: Path, target: list[Drawn], tmp_path: Path) -> None:
+    made = fine_tune("doc", PLAN, target, tree, SPEC, workdir=tmp_path, settings=SETTINGS)
+    assert made.encoder == read_encoder_file(tmp_path / "doc.tflite")
+    assert "taught by doc on 10 good pictures and 20 of other things, seed 0" in made.encoder.provenance
+    features = Eye(SPEC, made.encoder).see(target[0].image)
+    assert features.pooled.shape == (16,)
+    assert list(features.maps) == ["block2", "block4"]
 
 
 def _be_killed(tree: Path, workdir: Path, moment: str, at: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -78,7 +79,7 @@ class Lesson:
         return {
             "target": [picture.id for picture in self.target],
             "reference": [
-                (path.name, label, path.stat().st_size)
+                (path.name, label, _size(path))
                 for path, label in zip(self.reference.paths, self.reference.labels, strict=True)
             ],
             "spec": self.spec.model_dump(),
@@ -121,6 +122,14 @@ class Lesson:
         """Shape (n,), bool: the held-out ones, at least one, and never all."""
         order = np.random.default_rng((self.seed, stream, n)).permutation(n)
         return order < min(n - 1, max(1, round(self.settings.held_out * n)))
+
+
+def _size(path: Path) -> int:
+    """In bytes; −1 if the file went away, which reading it will tell."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _tiles(tensor: Tensor, spec: Input) -> Iterator[Tensor]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kenpin_models.encoder_file import EncoderFile
 from kenpin_models.encoders.plan import EncoderPlan
 from kenpin_models.extras import need
 from kenpin_models.finetune.curves import LearningCurves
@@ -24,6 +25,8 @@ from kenpin_wire.manifest import Input
 
 MIN_GOOD = 3
 """Two to learn from, and one that was not."""
+
+_WRITING = "writing the encoder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,50 @@ class Taught:
     n_reference: int
     seconds: float
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuned:
+    """An encoder that was taught, as a file, and how it came about."""
+
+    encoder: EncoderFile
+    taught: Taught
+
+
+def fine_tune(
+    method: Method,
+    plan: EncoderPlan,
+    target: Sequence[Picture],
+    reference: Path,
+    spec: Input,
+    *,
+    workdir: Path,
+    seed: int = 0,
+    never: Collection[str] = (),
+    settings: FineTuneSettings | None = None,
+    progress: Progress = silent,
+) -> FineTuned:
+    """`teach`, then write the encoder to `workdir`, as `METHOD.tflite` and its description. Arguments and errors are
+    those of `teach`."""
+    need("torch", "litert_torch", for_what=f"--method {method}")
+    from kenpin_models.encoders.export import export
+
+    taught = teach(
+        method,
+        plan,
+        target,
+        reference,
+        spec,
+        workdir=workdir,
+        seed=seed,
+        never=never,
+        settings=settings,
+        progress=progress,
+    )
+    progress(_WRITING, 0, 1)
+    encoder, _ = export(taught.module, workdir / f"{method}.tflite")
+    progress(_WRITING, 1, 1)
+    return FineTuned(encoder, taught)
 
 
 def teach(
@@ -122,7 +169,7 @@ def _learn(
 
     settings = lesson.settings
     first = settings.frozen_block(plan) + 1
-    # Channels last: half the time, a step on one core 5.0 ms a picture instead of 8.0.
+    # Channels last: learning six blocks takes 5.0 ms a picture on one core instead of 8.0.
     module = build(plan).to(memory_format=torch.channels_last)
     module.requires_grad_(False)
     facts = lesson.facts() | {
@@ -145,5 +192,8 @@ def _learn(
         progress=progress,
     )
     tail.write_back()
+    module.requires_grad_(False)
     module.to(memory_format=torch.contiguous_format)
+    things = f"{len(lesson.target)} good pictures and {int((rows.labels > 0).sum())} of other things"
+    module.provenance += f"; taught by {method} on {things}, seed {lesson.seed}"
     return module, rows, curves
