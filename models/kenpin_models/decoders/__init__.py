@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -25,12 +25,16 @@ from kenpin_agent.judge import false_reject_threshold
 from kenpin_agent.prepare import prepare
 from kenpin_agent.release import MAX_RELEASE_BYTES
 from kenpin_agent.seams import Image
+from kenpin_models.decoders.export import export
 from kenpin_models.decoders.pictures import image_of
 from kenpin_models.extras import need
+from kenpin_models.hush import hushed
 from kenpin_models.rehearse import patch_limit
 from kenpin_models.samples import Eye, Progress, Sample, silent
 from kenpin_wire import manifest as m
 from kenpin_wire.errors import ConfigError
+
+KINDS: tuple[m.DecoderKind, ...] = get_args(m.DecoderKind)
 
 DECODER_FILE = "decoder.tflite"
 
@@ -103,10 +107,11 @@ def train_decoder(
             so large that no release takes it.
     """
     where = f"--decoder {kind}"
-    need("torch", "litert_torch", "ai_edge_quantizer", for_what=where)
     if kind != "slim":
         _check_published(eye.spec, where)
-    from kenpin_models.decoders import export, published, slim_lesson
+    need("torch", "litert_torch", "ai_edge_quantizer", for_what=where)
+    with hushed():
+        from kenpin_models.decoders import published, slim_lesson
 
     sample = eye.see(image_of(sources[0]))
     if kind == "slim":
@@ -119,7 +124,7 @@ def train_decoder(
         shapes = {eye.encoder.pooled: (1, sample.pooled.size)}
     gives: Literal["picture", "map"] = "map" if kind == "slim" else "picture"
     progress("exporting the decoder", 0, 1)
-    content = export.export(module, shapes, gives)
+    content = export(module, shapes, gives)
     progress("exporting the decoder", 1, 1)
     parameters = sum(weights.numel() for weights in module.parameters())
     return TrainedDecoder(content, kind, tuple(shapes), gives, gives, {"loss": losses}, parameters)
