@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kenpin_agent.judge import false_reject_threshold
+from kenpin_models.finetune.curves import LearningCurves, Round
 from kenpin_models.report import (
     Cost,
     Curve,
@@ -29,8 +30,10 @@ from kenpin_models.report import (
     svg,
     words,
 )
-from kenpin_wire.manifest import Calibration
+from kenpin_models.report.adapt import decoder_curve, finetune_curve
+from kenpin_wire.manifest import Calibration, Input, Tiles
 
+SPEC = Input(width=160, height=160)
 JPEG = cv2.imencode(".jpg", np.full((24, 32, 3), 90, np.uint8))[1].tobytes()
 GOOD = [1.0 + 0.001 * i for i in range(150)]
 NOTE = (
@@ -54,15 +57,15 @@ PLAIN = ReportData(
     created=datetime(2026, 11, 22, 8, 30, tzinfo=UTC),
     method="frozen",
     head="padim",
-    input_px=(160, 160),
+    input=SPEC,
     calibration=calibration(),
     pictures=Pictures(fitted=200, held_out=150),
     scores=Scores(held_out=GOOD),
 )
 DEFECTS = {(kind, size): [0.9 + size * 5, 1.3] for kind in ("scratch", "stain") for size in (0.04, 0.16)}
 TRIED = (
-    Tried("padim", (160, 160), auroc=0.97, found=0.9, mark=0.93, frame_ms=9.0, chosen=True),
-    Tried("lof", (160, 160), auroc=0.9, found=0.7, mark=0.8, frame_ms=7.0),
+    Tried("padim", SPEC, auroc=0.97, found=0.9, mark=0.93, frame_ms=9.0, chosen=True),
+    Tried("lof", SPEC, auroc=0.9, found=0.7, mark=0.8, frame_ms=7.0),
 )
 FULL = replace(
     PLAIN,
@@ -89,7 +92,7 @@ FULL = replace(
             kept=2,
         ),
     ),
-    parity=Parity(60, 0.02, 0, (0.99, 0.989), (8.0, 4.0), (3_000_000, 900_000)),
+    parity=Parity(60, 0.02, (8.0, 4.0), (3_000_000, 900_000), (0.99, 0.989), 0),
     provenance=(("Encoder", "EfficientNet-Lite0"), ("Seed", "0")),
     warnings=("left out: broken.jpg",),
 )
@@ -192,6 +195,40 @@ def test_it_says_why_a_head_was_chosen(chosen: int, says: str) -> None:
     assert says in render(replace(FULL, tried=tried))
 
 
+def test_a_large_picture_s_tiles_are_told_with_the_head() -> None:
+    tiled = Input(width=320, height=320, tiles=Tiles(columns=2, rows=3, overlap_px=64))
+    page = render(replace(FULL, tried=(replace(TRIED[0], input=tiled),)))
+    assert "576 × 832 px in 2 × 3 tiles" in page
+
+
+def test_int8_is_told_with_as_much_as_was_measured() -> None:
+    assert "differs by 2 %, 2.0 times as fast here, and of 60 pictures none is judged otherwise." in render(
+        FULL
+    )
+    assert "(int8); what it sees differs by 0.5 %.</p></section>" in render(
+        replace(FULL, parity=Parity(9, 0.005))
+    )
+
+
+def test_a_fine_tuning_s_curve_says_what_it_brought() -> None:
+    rounds = (Round(0, 2.0, 2.0), Round(50, 1.0, 1.5), Round(100, 0.5, 1.6))
+    curve = finetune_curve(LearningCurves("arcface", rounds, 50, stopped_early=True))
+    page = render(replace(FULL, curves=(curve,)))
+    assert "On pictures kept aside its error fell by 25 %; it stopped when they no longer gained." in page
+    assert "The dashed line is what the release carries." in page
+    worse = (Round(0, 2.0, 2.0), Round(50, 1.0, 2.5))
+    assert (
+        "did not get better" in finetune_curve(LearningCurves("doc", worse, 0, stopped_early=False)).meaning
+    )
+
+
+def test_a_decoder_s_curve_has_a_line_for_each_of_its_errors() -> None:
+    curve = decoder_curve("slim", {"learnt": [0.5, 0.3, 0.2], "held_out": [0.6, 0.4, 0.3], "none": []})
+    assert [line.name for line in curve.lines] == ["learnt", "held out"]
+    assert "learned for 3 epochs" in curve.meaning
+    assert curve.lines[0].points[0] == (1, 0.5)
+
+
 HOSTILE = [
     "<script>alert(1)</script>.png",
     '"><img src=x onerror=alert(1)>.png',
@@ -217,7 +254,7 @@ def named(name: str) -> ReportData:
         calibration=FULL.calibration.model_copy(update={"note": name, "method": name}),
         scores=replace(FULL.scores, defects={(name, 0.04): [1.0]}),
         examples=Examples((entry,), (entry,), (entry,)),
-        tried=(Tried(name, (96, 96), 0.5, 0.5, 0.5, chosen=True),),
+        tried=(Tried(name, SPEC, 0.5, 0.5, 0.5, chosen=True),),
         cost=replace(FULL.cost, machine=name),
         curves=(Curve(name, name, name, name, (line,)),),
         provenance=((name, name),),

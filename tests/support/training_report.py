@@ -59,7 +59,7 @@ def gather(
         scored = [head.score(features) for features in held_out_seen]
         defects = [head.score(features) for cell in painted.values() for features in cell]
         area, found = auroc(scored, defects), tpr_at_fpr(scored, defects, 0.05)
-        tried.append(Tried(kind, (spec.width, spec.height), area, found, (area + found) / 2))
+        tried.append(Tried(kind, spec, area, found, (area + found) / 2))
     tried.sort(key=lambda entry: -entry.mark)
     chosen = fits[tried[0].head]
     good_scores, bad_scores = (
@@ -73,7 +73,7 @@ def gather(
         created=datetime(2026, 11, 22, 8, 30, tzinfo=UTC),
         method="frozen",
         head=tried[0].head,
-        input_px=(spec.width, spec.height),
+        input=spec,
         calibration=Calibration(
             scores=sorted(good_scores),
             false_rejects=0.01,

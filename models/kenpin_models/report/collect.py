@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from kenpin_agent import heatmap
+from kenpin_agent.decoder import Decoder
 from kenpin_agent.heads import Head
 from kenpin_agent.pictures import encode_jpeg, shrink
 from kenpin_agent.prepare import prepare, region
@@ -34,14 +35,14 @@ JPEG_BYTES = 10_000
 TIMED_RUNS = 15
 
 
-def look_with(eye: Eye, head: Head, scale: Heatmap) -> Look:
-    """How a release looks at a picture when its head draws the heatmap."""
+def look_with(eye: Eye, head: Head, scale: Heatmap, decoder: Decoder | None = None) -> Look:
+    """How a release of these parts looks at a picture (see `kenpin_agent.inspect`)."""
 
     def look(image: Image) -> tuple[float, Image]:
         features = eye.see(image)
-        seen = region(image, eye.spec)
-        drawn = heatmap.render(image, head.patch_scores(features), scale, seen, LONG_SIDE_PX)
-        return head.score(features), drawn
+        found = head.assess(features)
+        odd = decoder.patch_scores(features, prepare(image, eye.spec)) if decoder else found.patch_scores()
+        return found.score, heatmap.render(image, odd, scale, region(image, eye.spec), LONG_SIDE_PX)
 
     return look
 
@@ -75,19 +76,29 @@ def collect(
 
 
 def measure_cost(
-    eye: Eye, head: Head, scale: Heatmap, image: Image, *, budget_ms: float | None = None
+    eye: Eye,
+    head: Head,
+    scale: Heatmap,
+    image: Image,
+    *,
+    decoder: Decoder | None = None,
+    budget_ms: float | None = None,
 ) -> Cost:
     """What a frame like `image` costs here: each stage's median of `TIMED_RUNS`, on one thread as on a device."""
     alone = Eye(eye.spec, eye.encoder, threads=1)
-    features = alone.see(image)
-    patches = head.patch_scores(features)
-    head.score(features)
+    features, seen, picture = alone.see(image), region(image, eye.spec), prepare(image, eye.spec)
+    found = head.assess(features)
+
+    def draw() -> None:
+        odd = decoder.patch_scores(features, picture) if decoder else found.patch_scores()
+        heatmap.render(image, odd, scale, seen)
+
     prepare_ms = _median_ms(lambda: prepare(image, eye.spec))
     return Cost(
         prepare_ms=prepare_ms,
         encoder_ms=max(_median_ms(lambda: alone.see(image)) - prepare_ms, 0.0),
-        head_ms=_median_ms(lambda: head.score(features)),
-        heatmap_ms=_median_ms(lambda: heatmap.render(image, patches, scale, region(image, eye.spec))),
+        head_ms=_median_ms(lambda: head.assess(features)),
+        heatmap_ms=_median_ms(draw),
         budget_ms=budget_ms,
         machine=_machine(),
     )

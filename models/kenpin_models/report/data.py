@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kenpin_wire.manifest import Calibration
+from kenpin_wire.manifest import Calibration, Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ class Tried:
 
     Attributes:
         head: Its name.
-        input_px: Width and height of the encoder's input; of a tile, where there are tiles.
-        tiles: Columns and rows.
+        input: What the picture was scaled to, and its tiles.
         found: The share of synthetic defects found at few false rejects; `auroc` on the same.
         bad_found, bad_auroc: On labelled bad pictures; None without any.
         mark: What they are ranked by, 0 to 1.
@@ -95,11 +94,10 @@ class Tried:
     """
 
     head: str
-    input_px: tuple[int, int]
+    input: Input
     auroc: float
     found: float
     mark: float
-    tiles: tuple[int, int] = (1, 1)
     bad_auroc: float | None = None
     bad_found: float | None = None
     frame_ms: float | None = None
@@ -160,20 +158,19 @@ class Parity:
 
     Attributes:
         pictures: How many were compared.
-        score_change: The greatest change of a score, as a share of the threshold's distance from the middle good
-            score.
-        changed_verdicts: Pictures that are judged otherwise at each one's own threshold.
-        auroc: Of float32 and int8, good against bad (synthetic without any); None if it was not measured.
-        encoder_ms: Of float32 and int8.
-        size_bytes: Of float32 and int8.
+        output_error: How far what they see is apart: the differences' root mean square by the values', of the worst
+            output.
+        encoder_ms, size_bytes, auroc: Of float32 and of int8; None where it was not measured. The area is that of
+            good against bad, or synthetic without any.
+        changed_verdicts: Pictures that are judged otherwise, each by its own threshold; None as before.
     """
 
     pictures: int
-    score_change: float
-    changed_verdicts: int
-    auroc: tuple[float, float] | None
-    encoder_ms: tuple[float, float]
-    size_bytes: tuple[int, int]
+    output_error: float
+    encoder_ms: tuple[float, float] | None = None
+    size_bytes: tuple[int, int] | None = None
+    auroc: tuple[float, float] | None = None
+    changed_verdicts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,7 @@ class ReportData:
     Attributes:
         release: `NAME-VERSION`.
         method: How the encoder was taught.
-        input_px, tiles: As in `Tried`.
+        head, input: As in `Tried`.
         picture_px: Width and height of a typical picture, for what sizes mean; None if unknown.
         provenance: Name and value, for whoever must know what exactly this is: encoder, seed, versions, hashes.
         warnings: A line for each picture that was left out, and the like.
@@ -193,11 +190,10 @@ class ReportData:
     created: datetime
     method: str
     head: str
-    input_px: tuple[int, int]
+    input: Input
     calibration: Calibration
     pictures: Pictures
     scores: Scores
-    tiles: tuple[int, int] = (1, 1)
     picture_px: tuple[int, int] | None = None
     examples: Examples = field(default_factory=Examples)
     tried: tuple[Tried, ...] = ()

@@ -12,6 +12,7 @@ from kenpin_agent.heatmap import LIMIT_LEVEL
 from kenpin_models.report import svg, words
 from kenpin_models.report.data import Curve, Example, ReportData, Tried
 from kenpin_models.report.shapes import bar_cell, section, table
+from kenpin_wire.manifest import Input
 
 
 def pictures(data: ReportData) -> str:
@@ -59,7 +60,7 @@ def heads(data: ReportData) -> str:
     rows = []
     for tried in ranked:
         over = budget is not None and tried.frame_ms is not None and tried.frame_ms > budget
-        cells = [words.code(tried.head), _input(tried.input_px, tried.tiles), bar_cell(tried.mark)]
+        cells = [words.code(tried.head), _input(tried.input), bar_cell(tried.mark)]
         cells += [words.percent(tried.found), f"{tried.auroc:.3f}"]
         if labelled:
             cells += [
@@ -133,27 +134,25 @@ def int8(data: ReportData) -> str:
     parity = data.parity
     if parity is None:
         return ""
-    judged = (
-        "every one of them is judged as before"
-        if not parity.changed_verdicts
-        else f"{words.count(parity.changed_verdicts, 'is', 'are')} judged otherwise"
-    )
-    faster = parity.encoder_ms[0] / max(parity.encoder_ms[1], 1e-9)
-    sentence = (
-        f"The encoder counts in whole numbers (int8), {faster:.1f} times as fast here; of "
-        f"{words.count(parity.pictures, 'picture')}, {judged}."
-    )
+    apart = words.percent(parity.output_error)
+    sentence = f"The encoder counts in whole numbers (int8); what it sees differs by {apart}"
+    if parity.encoder_ms is not None:
+        sentence += f", {parity.encoder_ms[0] / max(parity.encoder_ms[1], 1e-9):.1f} times as fast here"
+    if parity.changed_verdicts is not None:
+        changed = (
+            "none is" if not parity.changed_verdicts else words.count(parity.changed_verdicts, "is", "are")
+        )
+        sentence += f", and of {words.count(parity.pictures, 'picture')} {changed} judged otherwise"
     rows: list[tuple[list[str], str]] = []
     if parity.auroc is not None:
         rows.append((["Area under the ROC curve", *(f"{area:.4f}" for area in parity.auroc)], ""))
-    rows.append((["Encoder", *(words.ms(took) for took in parity.encoder_ms)], ""))
-    rows.append((["Size", *(f"{size / 1e6:.2f} MB" for size in parity.size_bytes)], ""))
-    note = (
-        f'<p class="quiet">The greatest change of a score is {words.percent(parity.score_change)} of the way from a '
-        "middling good part to the threshold. Each has its own threshold, set with the same pictures.</p>"
-    )
-    body = table("float32 and int8 on the same pictures", ["", "float32", "int8"], rows) + note
-    return section("int8", "In whole numbers", sentence, body)
+    if parity.encoder_ms is not None:
+        rows.append((["Encoder", *(words.ms(took) for took in parity.encoder_ms)], ""))
+    if parity.size_bytes is not None:
+        rows.append((["Size", *(f"{size / 1e6:.2f} MB" for size in parity.size_bytes)], ""))
+    caption = f"float32 and int8 on the same {words.count(parity.pictures, 'picture')}"
+    body = table(caption, ["Of the encoder", "float32", "int8"], rows) if rows else ""
+    return section("int8", "In whole numbers", f"{sentence}.", body)
 
 
 def provenance(data: ReportData) -> str:
@@ -226,7 +225,7 @@ def _all_or_some(n: int, of: int, what: str, done: str) -> str:
 def _why(ranked: Sequence[Tried], budget: float | None) -> str:
     chosen = next((tried for tried in ranked if tried.chosen), ranked[0])
     others = [tried for tried in ranked if tried is not chosen]
-    name = f"{words.code(chosen.head)} at {_input(chosen.input_px, chosen.tiles)}"
+    name = f"{words.code(chosen.head)} at {_input(chosen.input)}"
     if not others:
         return f"Only {name} was tried."
     if others[0].mark > chosen.mark:
@@ -276,6 +275,7 @@ def _curve(curve: Curve) -> str:
     return f"<figure><h3>{name}</h3>{graph}<figcaption>{keys}{kept}</figcaption></figure>"
 
 
-def _input(input_px: tuple[int, int], tiles: tuple[int, int]) -> str:
-    size = f"{input_px[0]} × {input_px[1]} px"
-    return size if tiles == (1, 1) else f"{tiles[0]} × {tiles[1]} tiles of {size}"
+def _input(spec: Input) -> str:
+    width, height = spec.picture_px
+    tiles = f" in {spec.tiles.columns} × {spec.tiles.rows} tiles" if spec.tiles else ""
+    return f"{width} × {height} px{tiles}"
