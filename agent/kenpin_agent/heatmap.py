@@ -78,8 +78,10 @@ def _levels(patch_scores: Floats, scale: Heatmap) -> Floats:
     """0 at normal and below, `LIMIT_LEVEL` at the limit, 1 at the most. A score that is no number counts as
     the most: it is not calm."""
     span = max(scale.limit - scale.normal, 1e-12)
-    levels = np.clip((patch_scores - scale.normal) / span * LIMIT_LEVEL, 0, 1)
-    known: Floats = np.nan_to_num(levels, nan=1.0).astype(np.float32)
+    levels = (patch_scores - np.float32(scale.normal)) * np.float32(LIMIT_LEVEL / span)
+    known: Floats = np.maximum(
+        np.fmin(levels, np.float32(1)), np.float32(0)
+    )  # `fmin` gives the number of the two
     return known
 
 
