@@ -321,12 +321,13 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
     return {
         "head": manifest.head.kind,
         "encoder": manifest.encoder.architecture,
-        "input": f"{manifest.input.width}×{manifest.input.height}",
+        "input": str(manifest.input),
         "threshold": manifest.calibration.threshold,
         "false_rejects": manifest.calibration.false_rejects,
         "pictures": len(manifest.fitted_on),
         "calibrated_on": len(manifest.calibrated_on),
         "golden": len(manifest.golden),
+        "labels": len(manifest.classifier.labels) if manifest.classifier else 0,
         "report": manifest.report_page is not None,
         "created": manifest.created.isoformat(),
     }

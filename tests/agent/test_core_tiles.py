@@ -68,6 +68,11 @@ def test_a_picture_without_tiles_is_its_own() -> None:
     assert Input(width=96, height=64).picture_px == (96, 64)
 
 
+def test_an_input_is_told_as_a_person_would() -> None:
+    assert str(Input(width=96, height=64)) == "96×64"
+    assert str(WIDE) == "256×128 in 2×1 tiles"
+
+
 def test_an_overlap_hides_the_seam() -> None:
     image = part(3, scratched=True, size=(128, 256))
     touching = Input(width=128, height=128, tiles=Tiles(columns=2, overlap_px=0))

@@ -81,6 +81,12 @@ class Input(Section):
     tiles: Tiles | None = None
     """None for a picture that is looked at whole. Width and height are a tile's."""
 
+    def __str__(self) -> str:
+        """`160×120`; with tiles `576×784 in 1×3 tiles`."""
+        width, height = self.picture_px
+        in_tiles = f" in {self.tiles.columns}×{self.tiles.rows} tiles" if self.tiles else ""
+        return f"{width}×{height}{in_tiles}"
+
     @property
     def picture_px(self) -> tuple[int, int]:
         """Width and height that a picture is scaled to; with tiles, what they cover together."""
