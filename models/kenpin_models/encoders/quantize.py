@@ -42,7 +42,8 @@ PICTURES = 48
 COMPARED = 12
 
 TOLERANCE = 0.06
-"""Of the parity's `relative`: no head's AUROC falls by more than 0.002 on aliens and cookie at 160 px (`bench/int8.py`)."""
+"""Of the parity's `relative`: no head's AUROC falls by more than 0.002 on aliens and cookie at 160 px
+(`bench/int8.py`)."""
 
 FLOAT_LAYERS = (2, 3, 4, 5, 6)
 """How many of the first layers may stay float32, in the order that they are tried."""
@@ -198,7 +199,7 @@ def _signature(file: Path) -> tuple[str, str]:
 
 
 def _invoke_ms(encoders: Sequence[EncoderFile], picture: Floats) -> tuple[float, float]:
-    """The bare invoke of each, in turns so that a busy machine is so for both; the least, which others' work touches least."""
+    """The bare invoke of each, in turns so that a busy machine is so for both; the least of all."""
     runs = [open_encoder(encoder, picture.shape) for encoder in encoders]
     times: list[list[float]] = [[] for _ in runs]
     for run in runs:
