@@ -178,6 +178,11 @@ def test_reservations_come_first_and_lead_to_their_sections() -> None:
     assert "Ready for the line" in Page(render(calm)).words
 
 
+def test_a_release_that_misses_most_bad_parts_is_not_called_ready() -> None:
+    blind = replace(FULL, scores=replace(FULL.scores, bad=[1.0, 1.1, 1.5]))
+    assert "Not ready: it misses most of the bad parts" in Page(render(blind)).words
+
+
 def test_a_cost_over_the_budget_is_said_plainly() -> None:
     assert "Allowed were 20.0 ms: with 10.8 ms to spare." in render(FULL)
     assert "over it by 4.2 ms" in render(replace(FULL, cost=replace(FULL.cost, budget_ms=5.0)))

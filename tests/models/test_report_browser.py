@@ -28,7 +28,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good, bad = folder / "good", folder / "bad"
     for path, count, defects in ((good, 14, [None]), (bad, 6, ["scratch", "rust", "missing_corner"])):
         path.mkdir()
-        for number in range(count * (14 if SCREENSHOTS and path is good else 2)):
+        for number in range(count * (15 if SCREENSHOTS and path is good else 2)):
             image, _ = render_part(number, path is bad, defects[number % len(defects)], "bracket")
             cv2.imwrite(str(path / f"bracket-{number:04d}.png"), image)
     data = gather(
@@ -101,7 +101,7 @@ def test_a_section_is_a_click_away_from_what_it_is_about(report: Path, browser: 
 
 def test_its_picture_for_the_guide(report: Path, browser: BrowserContext, tmp_path: Path) -> None:
     page = browser.new_page()
-    page.set_viewport_size({"width": 1280, "height": 1900})
+    page.set_viewport_size({"width": 1120, "height": 1480})
     page.goto(report.as_uri())
     page.screenshot(path=(ROOT / "docs" / "images" if SCREENSHOTS else tmp_path) / "report.png")
     page.close()

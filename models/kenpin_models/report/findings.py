@@ -64,10 +64,11 @@ def trust(data: ReportData) -> str:
     calibration = data.calibration
     n, above = len(calibration.scores), _above(data)
     worst, of = words.out_of(words.at_most(above, n))
-    promised = "an estimate" if calibration.note else "a promise"
-    sentence = (
-        f"The threshold rests on {words.count(n, 'good picture')}, so {words.percent(calibration.false_rejects)} "
-        f"false rejects is {promised}: it could be up to {worst} of {of} good parts."
+    rate = words.percent(calibration.false_rejects)
+    sentence = f"The threshold rests on {words.count(n, 'good picture')}, " + (
+        f"too few to promise {rate} false rejects: it is an estimate, and could be up to {worst} of {of} good parts."
+        if calibration.note
+        else f"enough to promise {rate} false rejects; by bad luck it could be up to {worst} of {of} good parts."
     )
     facts = [
         f"Counted: {words.safe(calibration.method) or 'good pictures'}; {above:,} of their scores "
@@ -98,11 +99,11 @@ def choice(data: ReportData) -> str:
     rates = sorted({*RATES, data.calibration.false_rejects})
     thresholds = {rate: false_reject_threshold(data.calibration.scores, rate) for rate in rates}
     loose = max(rates)
+    now, then = (words.percent(share_above(first, at)) for at in (limit, thresholds[loose]))
+    more = "as many" if now == then else then
     sentence = (
-        f"If {_parts(data.calibration.false_rejects)} may be lost, it finds "
-        f"{words.percent(share_above(first, limit))} of the {name}; if {_parts(loose)} may, "
-        f"{words.percent(share_above(first, thresholds[loose]))}. The threshold can be moved on the camera's page at "
-        "any time."
+        f"If {_parts(data.calibration.false_rejects)} may be lost, it finds {now} of the {name}; if {_parts(loose)} "
+        f"may, {more}. The threshold can be moved on the camera's page at any time."
     )
     rows = []
     for rate in rates:

@@ -161,7 +161,8 @@ def provenance(data: ReportData) -> str:
     held = f", {words.count(counts.held_out, 'held out', 'held out')}" if counts.held_out else ""
     sentence = (
         f"Made on {data.created:%d %B %Y at %H:%M %Z} from {words.count(counts.fitted, 'good picture')}{held}"
-        f"{f', {counts.bad:,} bad' if counts.bad else ''}; the same pictures and seed make the same release again."
+        f"{f', {counts.bad:,} bad' if counts.bad else ''}. The same pictures and seed make the same "
+        "head and threshold again."
     )
     rows = [([words.safe(name), words.safe(value)], "") for name, value in data.provenance]
     body = table("What it is made of", ["", "Value"], rows, css="facts") if rows else ""

@@ -48,18 +48,26 @@ def render(data: ReportData) -> str:
 def _top(data: ReportData) -> str:
     """Name, the answer in a line, the four figures, and what to do next."""
     reservations, advice = _reservations(data), _advice(data)
-    level = "warn" if reservations else "ok"
-    answer = "Ready for a trial, with reservations" if reservations else "Ready for the line"
+    level, answer = _answer(data, bool(reservations))
+    icon = _OK if level == "ok" else _WARNING
     steps = "".join(f"<li>{step}</li>" for step in [*reservations, *advice])
     figures = "".join(
         f"<div><dt>{name}</dt><dd><b>{value}</b><span>{about}</span></dd></div>"
         for name, value, about in _figures(data)
     )
     return (
-        f'<header><p class="eyebrow">Training report</p><h1>{words.safe(data.release)}</h1>'
-        f'<div class="answer is-{level}"><p>{_ICONS[level]}{answer}</p>{f"<ul>{steps}</ul>" if steps else ""}</div>'
+        f'<header><p class="eyebrow">Training report, {data.created:%d %B %Y}</p><h1>{words.safe(data.release)}</h1>'
+        f'<div class="answer is-{level}"><p>{icon}{answer}</p>{f"<ul>{steps}</ul>" if steps else ""}</div>'
         f'<dl class="figures">{figures}</dl></header>\n'
     )
+
+
+def _answer(data: ReportData, reservations: bool) -> tuple[str, str]:
+    """How it stands, as a level and in words."""
+    bad = data.scores.bad
+    if bad and share_above(bad, data.calibration.threshold) < 0.5:
+        return "alarm", "Not ready: it misses most of the bad parts"
+    return ("warn", "Ready for a trial, with reservations") if reservations else ("ok", "Ready for the line")
 
 
 def _figures(data: ReportData) -> list[tuple[str, str, str]]:
@@ -117,12 +125,14 @@ def _advice(data: ReportData) -> list[str]:
 
 
 # A tick in a disc, and a triangle: states differ in icon and word first, in colour last.
-_ICONS = {
-    "ok": '<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="10"/>'
-    '<path d="M7.5 12.3l3 3 6-6.4"/></svg>',
-    "warn": '<svg viewBox="0 0 24 24" aria-hidden="true"><path class="solid" d="M12 2.5L23 21.5H1z"/>'
-    '<path d="M12 9.5v5M12 17.2v1.3"/></svg>',
-}
+_OK = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><circle cx="12" cy="12" r="10"/>'
+    '<path d="M7.5 12.3l3 3 6-6.4"/></svg>'
+)
+_WARNING = (
+    '<svg viewBox="0 0 24 24" aria-hidden="true"><path class="solid" d="M12 2.5L23 21.5H1z"/>'
+    '<path d="M12 9.5v5M12 17.2v1.3"/></svg>'
+)
 
 
 @cache
