@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from playwright.sync_api import BrowserContext
 
 from kenpin_agent.cameras.conveyor import render as render_part
 from kenpin_agent.pictures import list_pictures
-from kenpin_models.report import render
+from kenpin_models.report import ReportData, render
 from support import ROOT, wait_until
 from support.browser import LAPTOP, PHONE, chromium
 from support.training_report import gather
@@ -22,23 +23,28 @@ SCREENSHOTS = bool(os.environ.get("KENPIN_SCREENSHOTS"))
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of brackets on the simulated conveyor."""
-    folder = tmp_path_factory.mktemp("report")
+def brackets(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    """Of parts on the simulated conveyor."""
+    folder = tmp_path_factory.mktemp("brackets")
     good, bad = folder / "good", folder / "bad"
     for path, count, defects in ((good, 14, [None]), (bad, 6, ["scratch", "rust", "missing_corner"])):
         path.mkdir()
         for number in range(count * (15 if SCREENSHOTS and path is good else 2)):
             image, _ = render_part(number, path is bad, defects[number % len(defects)], "bracket")
             cv2.imwrite(str(path / f"bracket-{number:04d}.png"), image)
-    data = gather(
+    return gather(
         list_pictures(good),
         bad,
         size=128,
         release="bracket-1.3.0",
     )
-    file = folder / "bracket-1.3.0.html"
-    file.write_text(render(data), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def report(brackets: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its file."""
+    file = tmp_path_factory.mktemp("report") / "bracket-1.3.0.html"
+    file.write_text(render(brackets), encoding="utf-8")
     return file
 
 
@@ -90,9 +96,13 @@ def test_it_prints_dark_on_white(report: Path, browser: BrowserContext, tmp_path
     page.close()
 
 
-def test_a_section_is_a_click_away_from_what_it_is_about(report: Path, browser: BrowserContext) -> None:
+def test_a_section_is_a_click_away_from_what_it_is_about(
+    brackets: ReportData, browser: BrowserContext, tmp_path: Path
+) -> None:
+    noted = replace(brackets, calibration=brackets.calibration.model_copy(update={"note": "Too few."}))
+    (tmp_path / "noted.html").write_text(render(noted), encoding="utf-8")
     page = browser.new_page()
-    page.goto(report.as_uri())
+    page.goto((tmp_path / "noted.html").as_uri())
     page.get_by_role("link", name="How far to trust it").click()
     top = "document.querySelector('#trust').getBoundingClientRect().top"
     wait_until(lambda: page.evaluate(top) < 200, what="the section")
