@@ -22,13 +22,16 @@ import numpy.typing as npt
 
 from kenpin_agent.seams import Image
 from kenpin_wire.errors import ConfigError, PictureError
+from kenpin_wire.manifest import Input
 
 SNEAKER, BOOT = 7, 9
 REFERENCE_CLASSES = (0, 1, 2, 3, 4, 5, 6, 8)
 CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 
 N_REFERENCE = 6000
+PICTURE_PX = 28
 SIZE_PX = 96
+INPUT = Input(width=SIZE_PX, height=SIZE_PX)
 
 Pictures = npt.NDArray[np.uint8]
 """Shape (n, 28, 28), grey: black ground, bright part."""
