@@ -94,10 +94,10 @@ class Fitter:
         match recipe.kind:
             case "patch_knn":
                 projection, bank = self._bank
-                return PatchKnn(projection, bank, recipe.top_share)
+                return PatchKnn(projection, bank, recipe.exponent)
             case "padim":
                 full = recipe.covariance == "full"
-                return Padim(self._full if full else self._localiser, recipe.top_share)
+                return Padim(self._full if full else self._localiser, recipe.exponent)
             case "mahalanobis":
                 return fit_mahalanobis(self._pooled, self._localiser)
             case "cosine":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ from kenpin_agent.heads import (
     Projection,
     load_head,
     local_densities,
+    power_mean,
     top_mean,
 )
 from kenpin_agent.heads.neighbours import Neighbours
@@ -154,6 +156,17 @@ def test_patches_join_the_maps_on_the_finest_ones_grid() -> None:
     np.testing.assert_allclose(embedding[..., 5:], 2.5)
 
 
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(1, 100), st.floats(1, 100))
+def test_a_power_mean_lies_between_mean_and_maximum_and_grows_with_its_exponent(
+    values: list[float], one: float, other: float
+) -> None:
+    low, high = sorted((one, other))
+    array = np.array(values)
+    found = [power_mean(array, 1), power_mean(array, low), power_mean(array, high), float(array.max())]
+    assert found[0] == pytest.approx(array.mean(), rel=1e-6)
+    assert all(a <= b * (1 + 1e-9) for a, b in itertools.pairwise(found))
+
+
 def test_the_top_share_is_at_least_one_patch() -> None:
     values = np.arange(100, dtype=np.float32).reshape(10, 10)
     assert top_mean(values, 0.05) == pytest.approx(97)
@@ -234,8 +247,8 @@ def test_every_array_must_be_there_finite_and_of_its_shape(kind: str) -> None:
     [
         ("lof", "neighbours", [0, 2.5, 8, -1]),
         ("knn", "neighbours", [0, 2.5, 8]),
-        ("padim", "top_share", [0, 1.1, -0.5]),
-        ("patch_knn", "top_share", [0, 2]),
+        ("padim", "exponent", [0.5, 101, -2]),
+        ("patch_knn", "exponent", [0, 1000]),
     ],
 )
 def test_parameters_out_of_range_are_refused_by_name(kind: str, name: str, values: list[float]) -> None:

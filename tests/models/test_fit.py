@@ -15,7 +15,7 @@ from kenpin_agent.encoder import Features
 from kenpin_agent.heads import Head, load_head
 from kenpin_models.bundle import _head_bytes
 from kenpin_models.fit import Fitter, greedy_coreset, lof_neighbours
-from kenpin_models.recipes import AUTO, DEFAULTS, PADIM_WIDE, Recipe
+from kenpin_models.recipes import AUTO, DEFAULTS, PADIM_BROAD, Recipe
 from kenpin_wire.errors import ConfigError
 from support.small_release import MAPS, good_features
 
@@ -86,8 +86,8 @@ def test_mahalanobis_is_that_of_ledoit_and_wolf() -> None:
         assert head.score(probe) == pytest.approx(expected, rel=2e-3)  # stored in half precision
 
 
-def test_the_share_of_patches_is_in_the_head() -> None:
-    assert fitted(PADIM_WIDE, random_features(4)).parameters["top_share"] == 0.2
+def test_the_exponent_is_in_the_head() -> None:
+    assert fitted(PADIM_BROAD, random_features(4)).parameters["exponent"] == 5
 
 
 @given(st.integers(2, 5000))

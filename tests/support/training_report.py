@@ -21,7 +21,7 @@ from kenpin_models.samples import Eye, choose_input, read_samples
 from kenpin_models.synthetic import SIZES, Kind, add_defect
 from kenpin_wire.manifest import Calibration, Heatmap
 
-TOP_SHARE = 0.01
+EXPONENT = 16.0
 
 
 def gather(
@@ -50,7 +50,7 @@ def gather(
     }
     localiser, pooled = fit_gaussian(seen, eye.encoder.maps), np.stack([features.pooled for features in seen])
     fits: dict[str, Head] = {
-        "padim": Padim(localiser, TOP_SHARE),
+        "padim": Padim(localiser, EXPONENT),
         "cosine": fit_cosine(pooled, localiser),
         "mahalanobis": fit_mahalanobis(pooled, localiser),
     }

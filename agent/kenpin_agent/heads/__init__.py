@@ -9,8 +9,8 @@ head, pooled ones too, says where a picture is odd, for the heatmap.
 | `knn`         | pooled vector | mean distance to the k nearest references                      |
 | `cosine`      | pooled vector | 1 − cosine to the mean direction                               |
 | `mahalanobis` | pooled vector | Mahalanobis distance                                           |
-| `padim`       | patches       | mean of the greatest share of distances to each place's Gaussian |
-| `patch_knn`   | patches       | mean of the greatest share of distances to the memory bank     |
+| `padim`       | patches       | power mean of the distances to each place's Gaussian           |
+| `patch_knn`   | patches       | power mean of the distances to the memory bank                 |
 | `fusion`      | both          | mean of several heads' standardised scores                     |
 """
 
@@ -31,6 +31,7 @@ from kenpin_agent.heads.patches import (
     PatchKnn,
     Projection,
     patch_embedding,
+    power_mean,
     resized,
     top_mean,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "load_head",
     "local_densities",
     "patch_embedding",
+    "power_mean",
     "resized",
     "top_mean",
 ]

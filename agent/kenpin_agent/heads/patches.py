@@ -50,6 +50,24 @@ def top_mean(patch_scores: npt.NDArray[np.floating[Any]], share: float) -> float
     return float(np.partition(flat, flat.size - n)[flat.size - n :].mean())
 
 
+def power_mean(distances: npt.NDArray[np.floating[Any]], exponent: float) -> float:
+    """The generalised mean, (mean of distanceᵖ)^(1/p): between the mean (p = 1) and the maximum (p = ∞).
+
+    One number for a small defect, which is far in few places, and for another part, which is a little off in many:
+    a share of the greatest sees the one or the other.
+
+    Args:
+        distances: Not negative.
+        exponent: p, at least 1.
+    """
+    flat = distances.ravel().astype(np.float64)
+    greatest = float(flat.max())
+    if greatest == 0:
+        return 0.0
+    share = float(np.mean((flat / greatest) ** exponent))
+    return greatest * float(share ** (1 / exponent))
+
+
 @dataclass(frozen=True, eq=False)
 class Projection:
     """Each patch's description in fewer numbers: `(embedding − mean) @ matrix`.
@@ -155,12 +173,12 @@ class PatchGaussian:
 
 @dataclass(frozen=True, eq=False)
 class Padim(Assessing):
-    """PaDiM: the score is the mean of the greatest `top_share` of the patches' distances."""
+    """PaDiM: the score is the `power_mean` of the patches' distances."""
 
     kind: ClassVar[HeadKind] = "padim"
 
     gaussian: PatchGaussian
-    top_share: float
+    exponent: float
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -168,18 +186,18 @@ class Padim(Assessing):
 
     @property
     def parameters(self) -> dict[str, float]:
-        return {"top_share": self.top_share}
+        return {"exponent": self.exponent}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return self.gaussian.arrays()
 
     def assess(self, features: Features) -> Assessment:
         distances = self.gaussian.distances(features)
-        return Assessment(top_mean(distances, self.top_share), lambda: distances)
+        return Assessment(power_mean(distances, self.exponent), lambda: distances)
 
     @classmethod
     def load(cls, arrays: Arrays, parameters: Parameters) -> Padim:
-        return cls(PatchGaussian.load(arrays), stored.share(parameters, "top_share"))
+        return cls(PatchGaussian.load(arrays), stored.exponent(parameters, "exponent"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,14 +209,14 @@ class PatchKnn(Assessing):
     Attributes:
         projection: To the r numbers of a patch.
         bank: Shape (m, r), float32, projected; a coreset.
-        top_share: The score is the mean of this greatest share of the distances.
+        exponent: The score is this `power_mean` of the distances.
     """
 
     kind: ClassVar[HeadKind] = "patch_knn"
 
     projection: Projection
     bank: Floats
-    top_share: float
+    exponent: float
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -206,14 +224,14 @@ class PatchKnn(Assessing):
 
     @property
     def parameters(self) -> dict[str, float]:
-        return {"top_share": self.top_share}
+        return {"exponent": self.exponent}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {"bank": self.bank} | self.projection.arrays()
 
     def assess(self, features: Features) -> Assessment:
         distances = self._distances(features)
-        return Assessment(top_mean(distances, self.top_share), lambda: distances)
+        return Assessment(power_mean(distances, self.exponent), lambda: distances)
 
     def _distances(self, features: Features) -> Floats:
         projected = self.projection(features)
@@ -241,4 +259,4 @@ class PatchKnn(Assessing):
     def load(cls, arrays: Arrays, parameters: Parameters) -> PatchKnn:
         projection = Projection.load(arrays)
         bank = stored.floats(arrays, "bank", None, projection.matrix.shape[1])
-        return cls(projection, bank, stored.share(parameters, "top_share"))
+        return cls(projection, bank, stored.exponent(parameters, "exponent"))

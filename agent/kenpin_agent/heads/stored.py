@@ -42,11 +42,11 @@ def count(parameters: Parameters, name: str, most: int) -> int:
     return int(value)
 
 
-def share(parameters: Parameters, name: str) -> float:
-    """A fraction, above 0 and at most 1."""
+def exponent(parameters: Parameters, name: str) -> float:
+    """A number, 1 to 100: beyond it, powers of what is small vanish."""
     value = _parameter(parameters, name)
-    if not 0 < value <= 1:
-        raise ValueError(f"{name} is {value:g}, not above 0 and at most 1")
+    if not 1 <= value <= 100:
+        raise ValueError(f"{name} is {value:g}, not from 1 to 100")
     return value
 
 
