@@ -54,8 +54,8 @@ def heads(data: ReportData) -> str:
     labelled = any(tried.bad_auroc is not None for tried in ranked)
     timed = any(tried.frame_ms is not None for tried in ranked)
     budget = data.cost.budget_ms if data.cost else None
-    columns = ["Head", "Input", "Mark", "Test defects found", "Area"]
-    columns += ["Bad parts found", "Area"] if labelled else []
+    columns = ["Head", "Input", "Mark", "Test defects found", "their area"]
+    columns += ["Bad parts found", "their area"] if labelled else []
     columns += ["ms a frame"] if timed else []
     rows = []
     for tried in ranked:
@@ -75,8 +75,8 @@ def heads(data: ReportData) -> str:
             cells[0] += " (chosen)"
         rows.append((cells, "own" if tried.chosen else "over" if over else ""))
     caption = (
-        "Every way that was tried, best first. Found: at 5 good parts in 100 rejected, each kind and size of defect "
-        "counting the same; it goes down to sizes that none finds."
+        "Every way that was tried, best mark first. Found: at 5 good parts in 100 rejected, each kind and size of "
+        "defect counting the same; it goes down to sizes that none finds."
     )
     return section("heads", "Why this head", _why(ranked, budget), table(caption, columns, rows, css="bars"))
 
