@@ -2,8 +2,8 @@
 
 | kind       | reads             | gives                                    | weights at 96 × 96 px |
 |------------|-------------------|------------------------------------------|-----------------------|
-| `standard` | the pooled vector | the picture, as it would be if it were good | 22 million         |
-| `mobile`   | the pooled vector | the same, in half the time, less well    | 19 million            |
+| `standard` | the pooled vector | the picture, as it would be if it were good | 21 million         |
+| `mobile`   | the pooled vector | the same, in half the time, less well    | 20 million            |
 | `slim`     | the maps          | how odd each place is                    | 0.15 million          |
 
 `standard` and `mobile` are the published ones; `slim` is our own.

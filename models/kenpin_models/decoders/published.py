@@ -52,16 +52,37 @@ class Published(nn.Module):  # type: ignore[misc]  # torch is not installed wher
                 *_separable(64, 32), nn.Conv2d(32, 3, 1),
             ]  # fmt: skip
         else:
-            layers = [
-                _twice(), nn.Conv2d(128, 128, 5, padding=2), nn.ReLU(),
-                _twice(), nn.Conv2d(128, 256, 5, padding=2), nn.ReLU(),
-                _twice(), nn.Conv2d(256, 3, 5, padding=2),
-            ]  # fmt: skip
+            layers = [_Enlarged(128, 128), nn.ReLU(), _Enlarged(128, 256), nn.ReLU(), _Enlarged(256, 3)]
         self.body = nn.Sequential(*layers, nn.Sigmoid())
 
     def forward(self, pooled: Any) -> Any:
         x = self.stem(pooled).reshape(-1, 128, self.rows, self.columns)
         return self.body(x).permute(0, 2, 3, 1) * 255
+
+
+class _Enlarged(nn.Module):  # type: ignore[misc]
+    """Twice as large, each value four times, then a 5 × 5 convolution.
+
+    While it learns, both are done in one: of the 25 places that the kernel looks at only 9 differ, and which ones
+    depends on the row and column being even or odd. The result is the same, 2.5 times as fast. Used, it is as
+    published, so that what is measured is too.
+    """
+
+    def __init__(self, wide_in: int, wide_out: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(wide_in, wide_out, 5, padding=2)
+        even = [[1, 1, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 1]]
+        odd = [[1, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 1]]
+        self.register_buffer("folding", torch.tensor([even, odd], dtype=torch.float32), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        if not self.training:
+            return self.convolution(nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
+        weight, bias = self.convolution.weight, self.convolution.bias
+        kernels = torch.einsum("pru,oiuv,qsv->opqirs", self.folding, weight, self.folding)
+        kernels = kernels.reshape(-1, *kernels.shape[3:])
+        x = nn.functional.conv2d(x, kernels, bias.repeat_interleave(4), padding=1)
+        return nn.functional.pixel_shuffle(x, 2)
 
 
 def train_published(
