@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from kenpin_agent.pictures import list_pictures
-from kenpin_models.report import Example, ReportData, render
-from kenpin_models.report.collect import EACH, JPEG_BYTES, LONG_SIDE_PX
+from kenpin_models.report import Example, Examples, Pictures, ReportData, Scores, render
+from kenpin_models.report.collect import EACH, JPEG_BYTES, LONG_SIDE_PX, collect
 from kenpin_models.report.page import MAX_BYTES
 from support import require
 from support.rendered_parts import Parts
@@ -67,6 +67,14 @@ def test_a_bad_part_s_heatmap_is_coloured_and_a_good_one_s_is_not(told: ReportDa
     good, bad = told.examples.good[-1], told.examples.most_found[0]
     changed = [float(np.abs(decode(e.picture) - decode(e.heatmap)).mean()) for e in (good, bad)]
     assert changed[0] < 4 < changed[1]
+
+
+def test_where_nothing_was_held_out_nothing_is_shown(told: ReportData) -> None:
+    nothing = collect(lambda image: (0.0, image), [], [], np.random.default_rng(0))
+    assert nothing == Examples()
+    page = render(replace(told, examples=nothing, scores=Scores(), pictures=Pictures(fitted=3, held_out=0)))
+    assert 'id="pictures"' not in page
+    assert "none held out" in page
 
 
 def test_pictures_are_small(told: ReportData) -> None:
