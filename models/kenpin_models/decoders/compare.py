@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,8 @@ from kenpin_agent.prepare import Tensor, prepare
 from kenpin_agent.seams import Image, Mask
 from kenpin_models.decoders import KINDS, train_decoder
 from kenpin_models.decoders.gradcam import fit_gradcam
+from kenpin_models.encoder_file import EncoderFile, shipped_encoder
+from kenpin_models.encoders.resolve import resolve
 from kenpin_models.evaluate import PIXELS_LONG_SIDE, TIMED_RUNS
 from kenpin_models.fit import Fitter
 from kenpin_models.metrics import Floats, aupro, pixel_auroc
@@ -74,6 +77,7 @@ def compare_decoders(
     names: Sequence[str] = NAMES,
     size_px: int = DEFAULT_SIZE_PX,
     seeds: Sequence[int] = (0, 1, 2),
+    encoder: EncoderFile | None = None,
     progress: Progress = silent,
 ) -> list[DecoderRow]:
     """Compare on one set of pictures. Each seed splits the good ones anew, and everything is taught on its 60 %.
@@ -82,12 +86,14 @@ def compare_decoders(
         folder: With `good`, `bad` and `masks`, as `kenpin evaluate` takes them.
         names: Of `NAMES`.
         size_px: Of the encoder's input, as `kenpin train --size`.
+        encoder: What all of them read; the shipped one if none is given.
 
     Raises:
         ConfigError: if a folder is missing or empty, or `kenpin[train]` is not installed.
     """
     good_paths = list_pictures(folder / "good")
-    eye = Eye(choose_input(good_paths, size_px), threads=1)
+    encoder = encoder or shipped_encoder()
+    eye = Eye(choose_input(good_paths, size_px, encoder.stride_px), encoder, threads=1)
     good, _ = read_samples(good_paths, eye.spec, step="reading good pictures", progress=progress)
     bad = _bad(folder, eye)
     found: dict[str, list[_Found]] = {name: [] for name in names}
@@ -218,10 +224,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=DEFAULT_SIZE_PX, help="of the encoder's input")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--names", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--encoder", default="shipped", help="a name, as `kenpin train --encoder` takes it")
     given = parser.parse_args()
-    with shown_on(Console(stderr=True)) as progress:
+    with shown_on(Console(stderr=True)) as progress, tempfile.TemporaryDirectory(prefix="kenpin-") as workdir:
         rows = compare_decoders(
-            given.folder, names=given.names, size_px=given.size, seeds=given.seeds, progress=progress
+            given.folder,
+            names=given.names,
+            size_px=given.size,
+            seeds=given.seeds,
+            encoder=resolve(given.encoder, Path(workdir)),
+            progress=progress,
         )
     print(json.dumps([asdict(row) for row in rows], indent=1))
 
