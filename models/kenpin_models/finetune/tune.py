@@ -191,6 +191,7 @@ def _learn(
         key=hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest(),
         progress=progress,
     )
+    tail.whiten(rows)
     tail.write_back()
     module.requires_grad_(False)
     module.to(memory_format=torch.contiguous_format)
