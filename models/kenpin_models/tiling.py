@@ -16,8 +16,8 @@ SIDES_PX = (96, 128, 160, 224, 320)
 ALWAYS_PX = 160
 """Up to here also beyond the pictures' own scale: the encoder was taught on large things."""
 
-PIECE_PX = 205_000
-"""Of a tile at most: 640 × 320 takes 52 MB in the encoder, 320 × 320 takes 33, 960 × 960 takes 185 (measured)."""
+PIECE_PX = 150_000
+"""Of a tile at most: 384 × 384 takes 41 MB in the encoder, 320 × 320 takes 33, 640 × 320 takes 52 (measured)."""
 
 OVERLAP_PX = 64
 """See `kenpin_agent.tiles`; a multiple of two strides of 16 or 32 px."""
