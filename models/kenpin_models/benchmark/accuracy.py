@@ -28,6 +28,7 @@ from kenpin_models.recipes import recipe_for
 from kenpin_models.rehearse import MAX_PICTURES, Rehearsed, Seen, rehearse
 from kenpin_models.samples import Eye
 from kenpin_models.train import train
+from kenpin_models.wishes import Wishes
 from kenpin_wire.messages import ReleaseName
 
 Scores = npt.NDArray[np.float64]
@@ -150,7 +151,9 @@ def _measure_trained(row: Row, seed: int, lab: Lab) -> Result:
     holdout = 0.0 if row.good else min(CALIBRATED / len(order), 0.2)
     with tempfile.TemporaryDirectory(prefix="kenpin-") as scratch:
         good = write_pictures(protocol.good, Path(scratch) / "good", chosen)
-        result = train(good, file, head=row.head, size=SIZE_PX, holdout=holdout, seed=seed, version="1")
+        result = train(
+            good, file, Wishes(head=row.head, size=SIZE_PX, holdout=holdout, seed=seed), version="1"
+        )
     return {
         "good": _rounded(scores_of(file, protocol.test_good)),
         "bad": _rounded(scores_of(file, protocol.test_bad)),

@@ -18,7 +18,7 @@ from kenpin_models.benchmark.protocol import SIZE_PX, as_image
 from kenpin_models.benchmark.rows import PIXELS, PUBLISHED, Row
 from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.benchmark.tables import Versus
-from kenpin_models.benchmark.taught import find_encoder
+from kenpin_models.benchmark.taught import find_decoder, find_encoder
 from kenpin_models.benchmark.timing import Times, time_baseline, time_release
 
 N_FRAMES = 8
@@ -62,8 +62,10 @@ class Costs:
                 Versus(
                     published_ms=median(theirs.frame_ms for theirs, _ in turns),
                     kenpin_ms=median(ours.frame_ms for _, ours in turns),
-                    kenpin_heatmap_ms=median(ours.heatmap_ms or 0.0 for _, ours in turns),
                     ratio=median(theirs.frame_ms / ours.frame_ms for theirs, ours in turns),
+                    published_drawn_ms=median(_drawn_ms(theirs) for theirs, _ in turns),
+                    kenpin_drawn_ms=median(_drawn_ms(ours) for _, ours in turns),
+                    drawn_ratio=median(_drawn_ms(theirs) / _drawn_ms(ours) for theirs, ours in turns),
                 )
             )
 
@@ -85,7 +87,8 @@ class Costs:
         if not row.is_baseline:
             return time_release(file, self._frames)
         encoder = None if row.method == PIXELS else find_encoder(row, seed, self._lab).file
-        return time_baseline(row.head, file, encoder, self._frames)
+        decoder = find_decoder(self._lab) if row.method == PUBLISHED else None
+        return time_baseline(row.head, file, self._frames, encoder=encoder, decoder=decoder)
 
 
 @contextmanager
@@ -96,3 +99,8 @@ def camera_frames(lab: Lab) -> Iterator[Path]:
             large = cv2.resize(as_image(picture), (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_LINEAR)
             cv2.imwrite(str(Path(scratch) / f"{number}.png"), large)
         yield Path(scratch)
+
+
+def _drawn_ms(times: Times) -> float:
+    """From frame to verdict and heatmap."""
+    return times.frame_ms + (times.heatmap_ms or 0.0)

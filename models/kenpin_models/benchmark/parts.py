@@ -19,6 +19,7 @@ from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.evaluate import evaluate
 from kenpin_models.metrics import share_above
 from kenpin_models.train import train
+from kenpin_models.wishes import Wishes
 from kenpin_wire.manifest import Precision
 
 SETS = ("aliens", "cookie")
@@ -111,7 +112,7 @@ def _make(trial: Trial, seed: int, folder: Path) -> Result:
             chosen = np.random.default_rng(seed).permutation(len(files))[: trial.good]
             good, holdout = _linked([files[i] for i in chosen], Path(scratch) / "good"), 0.0
         file = Path(scratch) / f"{trial.set}.kenpin"
-        result = train(good, file, head=trial.head, holdout=holdout, seed=seed, version="1")
+        result = train(good, file, Wishes(head=trial.head, holdout=holdout, seed=seed), version="1")
         found = evaluate(file, folder / "good", folder / "bad", masks if masks.is_dir() else None)
     figures = asdict(found)
     del figures["warnings"]
@@ -125,7 +126,7 @@ def _make_rejects(name: str, seed: int, lab: Lab) -> Result:
     with tempfile.TemporaryDirectory(prefix="kenpin-") as scratch:
         good = write_pictures(pictures, Path(scratch) / "good", order[:n_part].tolist())
         file = Path(scratch) / f"{name}.kenpin"
-        result = train(good, file, size=SIZE_PX, false_rejects=FALSE_REJECTS, seed=seed, version="1")
+        result = train(good, file, Wishes(size=SIZE_PX, false_rejects=FALSE_REJECTS, seed=seed), version="1")
         unused: Pictures = pictures[order[n_part : n_part + n_unused]]
         scores = scores_of(file, unused)
     calibration = result.manifest.calibration

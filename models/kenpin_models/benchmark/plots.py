@@ -21,6 +21,7 @@ COLOURS = {
     "triplet": "#7a4fa3",
 }
 OTHER = "#444444"
+_PLAIN = ("frozen", "float32")
 
 
 def draw_plots(found: Document, folder: Path) -> list[tuple[str, str]]:
@@ -74,28 +75,24 @@ def _roc(figure: Any, found: Document) -> None:
 def _cost(figure: Any, found: Document) -> None:
     axes = figure.subplots()
     timed = [line for line in found.lines if line.times and line.row.good is None]
+    # Others would hide each other.
+    named = [
+        line for line in timed if line.row.is_baseline or (line.row.method, line.row.precision) == _PLAIN
+    ]
     for line in timed:
         assert line.times is not None
-        hollow = line.row.precision == "int8"
+        where, colour = (line.times.frame_ms, line.auroc.mean), _colour(line)
         axes.scatter(
-            line.times.frame_ms,
-            line.auroc.mean,
-            s=36,
-            color=_colour(line),
-            facecolor="none" if hollow else _colour(line),
+            *where, s=30, edgecolor=colour, facecolor="none" if line.row.precision == "int8" else colour
         )
-        axes.annotate(
-            line.row.head,
-            (line.times.frame_ms, line.auroc.mean),
-            xytext=(4, 3),
-            textcoords="offset points",
-            fontsize=7,
-        )
+        if line in named or line in _best_of_each(found):
+            axes.annotate(line.row.head, where, xytext=(5, 3), textcoords="offset points", fontsize=7)
     for method in dict.fromkeys(line.row.method for line in timed):
         axes.scatter([], [], color=COLOURS.get(method, OTHER), label=method)
-    axes.scatter([], [], facecolor="none", edgecolor=OTHER, label="int8")
-    axes.set(xscale="log", xlabel="frame → verdict, ms (log)", ylabel="AUROC, sneakers against boots")
-    axes.legend(loc="lower left")
+    if any(line.row.precision == "int8" for line in timed):
+        axes.scatter([], [], facecolor="none", edgecolor=COLOURS["frozen"], label="frozen, int8")
+    axes.set(xlim=(0, None), xlabel="frame → verdict, ms", ylabel="AUROC, sneakers against boots")
+    axes.legend(loc="best")
 
 
 def _scores(figure: Any, found: Document) -> None:

@@ -56,10 +56,14 @@ class Store:
 
 
 @cache
-def code_hash(*modules: str) -> str:
-    """Of modules and everything of Kenpin's that they import, directly or not, by their dotted names."""
+def code_hash(*modules: str, without: tuple[str, ...] = ()) -> str:
+    """Of modules and everything of Kenpin's that they import, directly or not, by their dotted names.
+
+    Args:
+        without: Modules that are imported for something that no figure follows from.
+    """
     digest = hashlib.sha256()
-    seen: set[str] = set()
+    seen = set(without)
     for module in modules:
         for name in _closure(module, seen):
             digest.update(_meaning(name).encode())

@@ -89,14 +89,16 @@ class Versus:
 
     Attributes:
         published_ms, kenpin_ms: Frame to verdict.
-        kenpin_heatmap_ms: What the default's heatmap adds to a frame.
         ratio: Frames a second of the default ÷ those of the published design, the median over the turns.
+        published_drawn_ms, kenpin_drawn_ms, drawn_ratio: The same with a heatmap of every frame.
     """
 
     published_ms: float
     kenpin_ms: float
-    kenpin_heatmap_ms: float
     ratio: float
+    published_drawn_ms: float
+    kenpin_drawn_ms: float
+    drawn_ratio: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,10 @@ def _costs(found: Document) -> Iterable[Target]:
         what = f"frame → verdict ÷ the encoder's invoke with {', '.join(f'`{head}`' for head in heads)}{name}"
         yield _at_most(what, most, ratios[worst] if worst else None)
     versus, default, published = found.versus, _default(found), found.line(PUBLISHED, "lof")
-    yield _at_least("frames a second ÷ the published design's", 6.0, versus.ratio if versus else None)
+    drawn = versus.drawn_ratio if versus else None
+    yield _at_least(
+        "frames a second ÷ the published design's, as published: with its decoder's heatmap", 6.0, drawn
+    )
     better = default.auroc.mean > published.auroc.mean if default and published else None
     yield Target(
         "AUROC higher than the published design's",
@@ -102,7 +105,7 @@ def _costs(found: Document) -> Iterable[Target]:
         f"{default.auroc.mean:.3f} against {published.auroc.mean:.3f}" if default and published else "",
         better,
     )
-    share = versus.kenpin_heatmap_ms / versus.kenpin_ms if versus else None
+    share = versus.kenpin_drawn_ms / versus.kenpin_ms - 1 if versus else None
     yield _at_most("what the heatmap of the head's patches adds to a frame, ÷ the frame", 0.2, share)
 
 

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kenpin_agent.files import write_atomically
 from kenpin_agent.pictures import picture_id
 from kenpin_agent.prepare import prepare
 from kenpin_agent.seams import Image
-from kenpin_models.benchmark.protocol import INPUT, Pictures, as_image, write_reference
+from kenpin_models.benchmark.protocol import INPUT, SIZE_PX, Pictures, as_image, write_reference
 from kenpin_models.benchmark.rows import PUBLISHED, WIDE, Row, slug
 from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.encoder_file import EncoderFile, read_encoder_file, shipped_encoder
@@ -30,6 +31,8 @@ SHIPPED = EncoderPlan("efficientnet-lite0")
 HALF = EncoderPlan("mobilenetv2", alpha=0.5, pooled="last", weights="none")
 """The published design's network. No package on PyPI has weights for it, so it begins with random ones."""
 WHOLE = EncoderPlan("mobilenetv2", alpha=1.0, pooled="last")
+
+LAST_FEATURES = 1280
 
 HALF_SETTINGS = replace(DEFAULTS["doc"], freeze=-1, steps=600, round_steps=100)
 """Everything is learnt, and for longer, as nothing was learnt before."""
@@ -68,7 +71,7 @@ def encoder_facts(row: Row, seed: int, lab: Lab) -> Result:
             "plan": str(plan),
             "method": method,
             "settings": asdict(settings),
-            "teaching": code_hash("kenpin_models.finetune.tune"),
+            "teaching": code_hash("kenpin_models.finetune.tune", without=("kenpin_models.samples",)),
         }
     )
 
@@ -86,6 +89,30 @@ def find_encoder(row: Row, seed: int, lab: Lab) -> EncoderFile:
     file = lab.store.file(name, facts, "-network.tflite")
     lab.store.result(name, facts, lambda: _make(row, seed, lab, file))
     return read_encoder_file(file)
+
+
+def find_decoder(lab: Lab) -> Path:
+    """The published dense decoder for the published network's features, made now if it has not been yet. Its weights
+    are random: it is here for its cost alone, which does not depend on them.
+
+    Raises:
+        ConfigError: if it cannot be made here.
+    """
+    facts = {"code": code_hash("kenpin_models.decoders.published", "kenpin_models.decoders.export")}
+    file = lab.store.file("decoder-published", facts, "-network.tflite")
+
+    def make() -> Result:
+        need("torch", "litert_torch", "ai_edge_quantizer", for_what="the published decoder")
+        from kenpin_models.decoders.export import export
+        from kenpin_models.decoders.published import Published
+
+        module = Published(LAST_FEATURES, SIZE_PX, SIZE_PX, mobile=False).eval()
+        content = export(module, {"pooled": (1, LAST_FEATURES)}, "picture")
+        write_atomically(file, content)
+        return {"parameters": sum(weights.numel() for weights in module.parameters())}
+
+    lab.store.result("decoder-published", facts, make)
+    return file
 
 
 def _make(row: Row, seed: int, lab: Lab, file: Path) -> Result:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from kenpin_agent.decoder import Decoder
 from kenpin_agent.encoder import Encoder
 from kenpin_agent.inspect import inspect
 from kenpin_agent.judge import Judge, JudgeState
@@ -33,6 +34,7 @@ from kenpin_models.benchmark.protocol import INPUT, PICTURE_PX
 from kenpin_models.benchmark.published import Baseline, ScaledLof, Vectors, WhitenedKnn, pixels
 from kenpin_models.encoder_file import read_encoder_file
 from kenpin_wire.errors import KenpinError
+from kenpin_wire.manifest import Decoder as Section
 
 ROUNDS, WARM_UP = 200, 10
 HEATMAP_EVERY = 5
@@ -70,13 +72,16 @@ def time_release(release: Path, frames: Path) -> Times:
         return _in_fresh_process({"release": str(folder), "frames": str(frames)}, release.name)
 
 
-def time_baseline(head: str, references: Path, encoder: Path | None, frames: Path) -> Times:
+def time_baseline(
+    head: str, references: Path, frames: Path, *, encoder: Path | None = None, decoder: Path | None = None
+) -> Times:
     """Measure a baseline.
 
     Args:
         head: `lof` or `whitened knn`.
         references: An `.npz` with the array `references`.
         encoder: Its network; None if it looks at raw pixels.
+        decoder: A decoder of the network's features, to draw a heatmap with.
 
     Raises:
         KenpinError: if the measuring process fails.
@@ -84,6 +89,8 @@ def time_baseline(head: str, references: Path, encoder: Path | None, frames: Pat
     orders = {"head": head, "references": str(references), "frames": str(frames)}
     if encoder is not None:
         orders["encoder"] = str(encoder)
+    if decoder is not None:
+        orders["decoder"] = str(decoder)
     return _in_fresh_process(orders, references.name)
 
 
@@ -138,7 +145,7 @@ class _Release:
 
 
 class _Baseline:
-    def __init__(self, head: str, references: Path, encoder: Path | None) -> None:
+    def __init__(self, head: str, references: Path, encoder: Path | None, decoder: Path | None) -> None:
         known = np.load(references)["references"].astype(np.float64)
         self._judge: Baseline = ScaledLof(known) if head == "lof" else WhitenedKnn(known, known)
         self._threshold = float(np.median(self._judge.scores(known[:20])))
@@ -147,6 +154,7 @@ class _Baseline:
         if encoder is not None:
             self._network = Encoder(encoder, INPUT, read_encoder_file(encoder).pooled, (), threads=1)
             self.invoke = self._network.invoke
+        self._decoder = self._open(decoder) if decoder is not None else None
 
     def verdict(self, image: Image) -> float:
         seen = self._look(image)
@@ -154,8 +162,25 @@ class _Baseline:
         _ = self._judge.scores(seen)[0] > self._threshold
         return (time.thread_time() - began_s) * 1000
 
-    def heatmap(self, image: Image) -> float | None:  # noqa: ARG002 (the protocol's)
-        return None
+    def heatmap(self, image: Image) -> float | None:
+        """As published: what was not reconstructed, through the JET colours, mixed with the picture."""
+        if self._network is None or self._decoder is None:
+            return None
+        picture = prepare(image, INPUT)
+        features = self._network.encode(picture)
+        began_s = time.thread_time()
+        odd = np.clip(self._decoder.patch_scores(features, picture), 0, 255).astype(np.uint8)
+        cv2.addWeighted(picture[0].astype(np.uint8), 0.5, cv2.applyColorMap(odd, cv2.COLORMAP_JET), 0.5, 0)
+        return (time.thread_time() - began_s) * 1000
+
+    def _open(self, decoder: Path) -> Decoder:
+        assert self._network is not None
+        sample = self._network.encode(np.zeros((1, INPUT.height, INPUT.width, 3), np.float32))
+        section = Section(
+            file="decoder.tflite", sha256="0" * 64, size=decoder.stat().st_size,
+            kind="standard", reads=["pooled"], gives="picture", output="picture",
+        )  # fmt: skip
+        return Decoder(decoder, section, "pooled", sample)
 
     def _look(self, image: Image) -> Vectors:
         if self._network is not None:
@@ -200,8 +225,8 @@ def _main(orders: dict[str, Any]) -> None:
     if "release" in orders:
         subject = _Release(Path(orders["release"]))
     else:
-        encoder = Path(orders["encoder"]) if "encoder" in orders else None
-        subject = _Baseline(orders["head"], Path(orders["references"]), encoder)
+        encoder, decoder = (Path(orders[key]) if key in orders else None for key in ("encoder", "decoder"))
+        subject = _Baseline(orders["head"], Path(orders["references"]), encoder, decoder)
     images = [read_picture(file) for file in list_pictures(Path(orders["frames"]))]
     sys.stdout.write(json.dumps(asdict(_measure(subject, images))))
 
