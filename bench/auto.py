@@ -34,6 +34,7 @@ import numpy as np
 from kenpin_agent.pictures import list_pictures
 from kenpin_models.evaluate import evaluate
 from kenpin_models.train import train
+from kenpin_models.wishes import Wishes
 from kenpin_wire.manifest import Input
 
 
@@ -93,7 +94,9 @@ def _run(folder: Path, head: str, size: int | None, seed: int, options: argparse
         shown, judged = _parts(folder / "good", Path(place), options.few, options.unseen, seed)
         file = Path(place) / "release-1.kenpin"
         start = time.perf_counter()
-        result = train(shown, file, head=head, size=size, false_rejects=options.false_rejects, seed=seed)
+        result = train(
+            shown, file, Wishes(head=head, size=size, false_rejects=options.false_rejects, seed=seed)
+        )
         train_s = time.perf_counter() - start
         found = evaluate(file, judged, folder / "bad", masks if masks.is_dir() else None)
         trained_on = len(list_pictures(shown))

@@ -1,4 +1,4 @@
-"""`kenpin train` and `kenpin evaluate`."""
+"""`kenpin train`, `kenpin evaluate`, `kenpin export` and `kenpin benchmark`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,31 +14,48 @@ from rich.table import Table
 
 from kenpin_wire.errors import ConfigError
 
+if TYPE_CHECKING:
+    from kenpin_models.select import Selection
+
 
 def register(app: typer.Typer) -> None:
     """Add this package's commands."""
+    from kenpin_models.benchmark.cli import register as register_benchmarks
+
     app.command()(train)
     app.command()(evaluate)
+    app.command()(export)
+    benchmark = typer.Typer(help="Side-by-side measurements.", no_args_is_help=True)
+    benchmark.callback()(lambda: None)  # keeps the sub-command's name while there is only one
+    register_benchmarks(benchmark)
+    app.add_typer(benchmark, name="benchmark")
 
 
 def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by position)
     good: Annotated[Path, typer.Argument(metavar="GOOD_DIR", help="Pictures of good parts.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.kenpin", help="The release to write.")],
     method: Annotated[
-        str, typer.Option(help="frozen, the only one so far: the encoder as it is.")
+        str,
+        typer.Option(help="frozen: the encoder as it is. doc, arcface, triplet: taught against --reference."),
     ] = "frozen",
     head: Annotated[
-        str, typer.Option(help="auto, lof, knn, cosine, mahalanobis, padim or patch_knn.")
+        str, typer.Option(help="auto, lof, knn, cosine, mahalanobis, padim, patch_knn or fusion.")
     ] = "auto",
-    bad: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Bad parts, if there are any: they help to choose a head."),
-    ] = None,
     size: Annotated[
         int | None,
         typer.Option(
-            metavar="PX", help="Input: as many pixels as a square of this (96 to 320; default 160)."
+            metavar="PX",
+            help="Input: as many pixels as a square of this (96 to 320). By default auto chooses, tiles too; "
+            "a given head takes 160.",
         ),
+    ] = None,
+    budget_ms: Annotated[
+        float,
+        typer.Option(help="What auto may spend on a frame, in ms on one thread of this machine."),
+    ] = 66.0,
+    bad: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Bad parts, if there are any: they help to choose."),
     ] = None,
     false_rejects: Annotated[
         float, typer.Option(help="The share of good parts that may be rejected.")
@@ -46,38 +63,62 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
     holdout: Annotated[
         float, typer.Option(help="The share of good pictures kept out, for calibration and for `evaluate`.")
     ] = 0.4,
+    quantize: Annotated[str, typer.Option(help="none, or int8: smaller and faster.")] = "none",
+    decoder: Annotated[
+        str, typer.Option(help="What draws the heatmap: none (the head), slim, mobile or standard.")
+    ] = "none",
+    encoder: Annotated[
+        str,
+        typer.Option(help="shipped, a .tflite, or a plan such as mobilenetv2-1.0:block13@maps=6,13."),
+    ] = "shipped",
+    reference: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Pictures of other things, a folder a class; to teach against."),
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.tflite", help="A second model that names what was judged normal."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE.txt", help="Its labels, one a line.")] = None,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keeps a fine-tuning's checkpoints, so that it can go on."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same release.")] = 0,
 ) -> None:
     """Make a release from pictures of good parts."""
+    from kenpin_models.bundle import page_beside
     from kenpin_models.train import train as run
+    from kenpin_models.wishes import Wishes
 
-    console = Console(stderr=True)
-    result = run(
-        good,
-        out,
+    wishes = Wishes(
         method=method,
+        encoder=encoder,
+        reference=reference,
         head=head,
         size=size,
+        budget_ms=budget_ms,
         bad=bad,
         false_rejects=false_rejects,
         holdout=holdout,
+        quantize=quantize,
+        decoder=decoder,
+        classifier=classifier,
+        labels=labels,
         seed=seed,
-        console=console,
     )
+    result = run(good, out, wishes, workdir=workdir, console=Console(stderr=True))
     for line in result.warnings:
         print(f"kenpin: {line}", file=sys.stderr)
     manifest = result.manifest
     if result.selection:
-        table = Table("head", "AUROC", "found at 5 % FR", "bad AUROC", "bad found", "mark", title="rehearsal")
-        for row in result.selection.candidates:
-            numbers = (row.synthetic_auroc, row.synthetic_tpr, row.bad_auroc, row.bad_tpr, row.mark)
-            table.add_row(str(row.recipe), *("–" if number is None else f"{number:.3f}" for number in numbers))
-        Console().print(table)
+        Console().print(_rehearsal(result.selection))
     pictures = manifest.report["pictures"]
     print(
-        f"{out}: {manifest.release}, head {manifest.head.kind}, {manifest.input.width} × {manifest.input.height} px, "
+        f"{out}: {manifest.release}, head {manifest.report['head']}, {manifest.input} px, "
         f"fitted on {pictures['fitted']} good pictures, {pictures['held_out']} held out, "
-        f"threshold {manifest.calibration.threshold:.4g}, {out.stat().st_size / 1e6:.1f} MB"
+        f"threshold {manifest.calibration.threshold:.4g}, {out.stat().st_size / 1e6:.1f} MB\n"
+        f"{page_beside(out)}: how it was made, and how far to trust it"
     )
 
 
@@ -114,6 +155,48 @@ def evaluate(
         print(f"{evaluation.n_fitted_excluded} good pictures left out: the release was fitted on them.")
     if evaluation.n_calibrated:
         print(f"{evaluation.n_calibrated} of the good pictures counted also set the threshold.")
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE.kenpin", help="The release.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT.mlpackage", help="What to write.")],
+    coreml: Annotated[bool, typer.Option("--coreml", help="For Core ML; so far the only target.")] = True,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The weights of a taught encoder, as its workdir keeps them."),
+    ] = None,
+) -> None:
+    """Export a release's encoder for iPhones. Android runs the release's own .tflite (docs/phones.md)."""
+    from kenpin_models.export_coreml import export_coreml
+
+    if not coreml:
+        raise ConfigError("no target", where="kenpin export", remedy="Use --coreml.")
+    done = export_coreml(file, out, checkpoint)
+    print(f"{done.package}: outputs within {done.with_release.relative:.2g} of the release's own encoder")
+
+
+def _rehearsal(selection: Selection) -> Table:
+    table = Table(title="rehearsal: synthetic defects on good pictures that a head had not seen")
+    table.add_column("")
+    table.add_column("head")
+    table.add_column("input")
+    for name in ("AUROC", "found at 5 % FR", "bad AUROC", "bad found", "mark", "frame ms"):
+        table.add_column(name, justify="right")
+    chosen = selection.chosen
+    for row in selection.candidates:
+        numbers = (row.synthetic_auroc, row.synthetic_found, row.bad_auroc, row.bad_found, row.mark)
+        ms = "–" if row.frame_ms is None else f"{row.frame_ms:.1f}{'' if row.affordable else ' !'}"
+        table.add_row(
+            "→" if row is chosen else "",
+            str(row.recipe),
+            str(row.input),
+            *("–" if number is None else f"{number:.3f}" for number in numbers),
+            ms,
+            style="bold" if row is chosen else None,
+        )
+    if not all(row.affordable for row in selection.candidates):
+        table.caption = "! over the budget"
+    return table
 
 
 def _write_json(figures: dict[str, Any], out: str) -> None:

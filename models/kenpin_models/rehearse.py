@@ -89,12 +89,17 @@ def see_good(
 
 
 def paint(
-    samples: Sequence[Sample], eye: Eye, rng: np.random.Generator, *, progress: Progress = silent
+    samples: Sequence[Sample],
+    eye: Eye,
+    rng: np.random.Generator,
+    *,
+    most: int = MAX_DEFECTS,
+    progress: Progress = silent,
 ) -> list[Painted]:
     """Paint synthetic defects on good pictures and encode them: each kind at each size on each picture, or with
-    many pictures as many in turn as `MAX_DEFECTS` allows."""
-    cells = [(kind, size) for kind in Kind for size in SIZES]
-    each = max(1, min(len(cells), MAX_DEFECTS // len(samples)))
+    many pictures as many in turn as `most` allows."""
+    cells = [(kind, size) for size in SIZES for kind in Kind]
+    each = max(1, min(len(cells), most // len(samples)))
     painted = []
     for index, sample in enumerate(samples):
         progress("painting defects", index, len(samples))

@@ -29,8 +29,8 @@ class Kind(StrEnum):
     BLUR = "blur"
 
 
-SIZES = (0.04, 0.08, 0.16)
-"""A defect's extent as a share of the square root of the picture's area: at 160 px, 6 to 26 px across."""
+SIZES = (0.02, 0.04, 0.08, 0.16)
+"""A defect's extent as a share of the square root of the picture's area: at 160 px, 3 to 26 px across."""
 
 
 @dataclass(frozen=True, slots=True)

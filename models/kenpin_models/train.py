@@ -1,50 +1,52 @@
-"""Train a release: read, split, look, (rehearse, select,) fit, calibrate, bundle."""
+"""Train a release: read, split, (teach an encoder,) explore, fit, calibrate, (teach a decoder,) report, bundle."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from pydantic import ValidationError
+import numpy.typing as npt
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from kenpin_agent.encoder import Features
-from kenpin_agent.pictures import list_pictures, shrink
+from kenpin_agent.heads import Head
+from kenpin_agent.pictures import list_pictures
+from kenpin_agent.prepare import prepare
 from kenpin_agent.seams import Image
+from kenpin_agent.tiles import tiles_of
 from kenpin_models.bundle import Content, write_release
 from kenpin_models.calibrate import calibrate
+from kenpin_models.classifier_file import read_classifier
+from kenpin_models.decoders import TrainedDecoder, heatmap_scale, train_decoder
+from kenpin_models.encoder_file import EncoderFile
+from kenpin_models.encoders.plan import EncoderPlan, parse_plan
+from kenpin_models.encoders.quantize import quantize
+from kenpin_models.encoders.resolve import SHIPPED, resolve
+from kenpin_models.explore import Explored, copies_for, explore, inputs_for
+from kenpin_models.finetune.settings import method_named
+from kenpin_models.finetune.tune import FineTuned, fine_tune
 from kenpin_models.fit import Fitter
+from kenpin_models.naming import release_name
 from kenpin_models.progress import shown_on
-from kenpin_models.recipes import AUTO, recipe_for
-from kenpin_models.rehearse import MAX_PICTURES, all_features, paint, rehearse, see_good
-from kenpin_models.samples import (
-    DEFAULT_SIZE_PX,
-    Eye,
-    Progress,
-    Sample,
-    choose_input,
-    read_samples,
-)
-from kenpin_models.select import Selection, select
+from kenpin_models.recipes import AUTO, Recipe, recipe_for
+from kenpin_models.rehearse import all_features, see_good
+from kenpin_models.samples import Eye, Progress, Sample, read_samples
+from kenpin_models.select import Selection
 from kenpin_models.synthetic import Kind, add_defect
+from kenpin_models.train_report import Int8, Made, report_page
+from kenpin_models.wishes import FROZEN, Wishes
 from kenpin_wire.errors import ConfigError, PictureError
-from kenpin_wire.manifest import Manifest
-from kenpin_wire.messages import ReleaseName
+from kenpin_wire.manifest import DecoderKind, Heatmap, Input, Manifest
 
 MIN_GOOD = 3
 """Two to fit on, and one that they have not seen."""
-
-FEW = 200
-"""Up to as many pictures, heads are also fitted on nudged copies; more show the part's play themselves."""
-
-COPIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class TrainResult:
     """A release and how it came about.
 
     Attributes:
-        selection: The heads that were tried, best first; None if the head was given.
+        selection: What was tried, best first; None if head and input were given.
         warnings: A line for each picture that was left out, and what the calibration's note says.
     """
 
@@ -65,16 +67,11 @@ class TrainResult:
 def train(
     good: Path,
     out: Path,
+    wishes: Wishes | None = None,
     *,
-    method: str = "frozen",
-    head: str = "auto",
-    size: int | None = None,
-    bad: Path | None = None,
-    false_rejects: float = 0.01,
-    holdout: float = 0.4,
-    seed: int = 0,
     name: str | None = None,
     version: str | None = None,
+    workdir: Path | None = None,
     console: Console | None = None,
 ) -> TrainResult:
     """Make a release from good pictures.
@@ -82,103 +79,187 @@ def train(
     Args:
         good: A folder of pictures of good parts.
         out: The release's file; one that is there is replaced once the new one is complete.
-        method: How the encoder is taught; `frozen` takes it as it is.
-        head: A head's name, or `auto` for the one that rehearses best.
-        size: The encoder's input has as many pixels as a square of this, in the pictures' own proportions.
-        bad: A folder of bad parts. They help to choose a head; nothing is fitted to them.
-        false_rejects: The share of good parts that may be rejected.
-        holdout: The share of good pictures that is not fitted on, for calibration and `evaluate`.
-        seed: The same pictures and seed make the same release, but for its time.
+        wishes: What is asked for; the defaults if None.
         name, version: Of the release; by default as the file's name says, `NAME-VERSION.kenpin`, and where it
             says no version, the time.
+        workdir: Where fine-tuning keeps its checkpoints, so that a killed training goes on; by default they are not
+            kept.
         console: Where progress is shown.
 
     Raises:
-        ConfigError: if an argument cannot be, a folder is missing, or too few pictures can be read.
+        ConfigError: if a wish cannot be, a folder is missing, too few pictures can be read, or what it takes is not
+            installed.
     """
-    _check(method, head, false_rejects, holdout)
+    wishes = wishes or Wishes()
+    wishes.check()
     _check_place(out)
     label = release_name(out, name, version)
-    paths = list_pictures(good)
-    spec = choose_input(paths, DEFAULT_SIZE_PX if size is None else size)
-    eye = Eye(spec)
-    maps = eye.encoder.maps
-    rng = np.random.default_rng(seed)
+    second = (
+        read_classifier(wishes.classifier, wishes.labels) if wishes.classifier and wishes.labels else None
+    )
+    rng = np.random.default_rng(wishes.seed)
     # One thread: the products here are small, and handing them round costs more (34 s instead of 11, two busy
     # cores, measured).
-    with shown_on(console) as progress, threadpool_limits(1, user_api="blas"):
-        samples, warnings = read_samples(paths, spec, step="reading good pictures", progress=progress)
+    with _workdir(workdir) as work, shown_on(console) as progress, threadpool_limits(1, user_api="blas"):
+        bench = _Bench(wishes, work, progress)
+        paths = list_pictures(good)
+        base = resolve(wishes.encoder, work) if wishes.method == FROZEN else None
+        inputs = inputs_for(
+            paths,
+            wishes.size,
+            several=wishes.head == "auto" and wishes.method == FROZEN,
+            stride_px=base.stride_px if base else 16,
+        )
+        largest = max(inputs, key=lambda spec: spec.encoded_px)
+        samples, warnings = read_samples(paths, largest, step="reading good pictures", progress=progress)
         _check_enough(samples, good)
-        bad_features, more_warnings = _see_bad(bad, samples, eye, progress)
-        fitted, held_out = _split(samples, holdout, rng)
-        copies = COPIES if len(fitted) <= FEW else 0
-        seen = see_good(fitted, eye, rng, copies=copies, progress=progress)
+        bad, more = _read_bad(wishes.bad, samples, largest, progress)
+        fitted, held_out = _split(samples, wishes.holdout, rng)
+
+        taught = None
+        if base is None:
+            taught = bench.teach(fitted, held_out, inputs[0])
+            base = taught.encoder
+        recipes = AUTO if wishes.head == "auto" else (recipe_for(wishes.head),)
+        explored = bench.explore(fitted, bad, inputs, recipes, base)
+        int8 = None
+        if wishes.quantize == "int8":
+            int8, explored = bench.to_int8(base, fitted, bad, explored)
+            base = int8.encoder
+        recipe = explored.chosen.recipe
+        eye = Eye(explored.chosen.input, base)
+        head = bench.fit(fitted, explored, eye)
         held_out_seen = see_good(held_out, eye, rng, copies=0, progress=progress)
-
-        chosen = np.sort(rng.permutation(len(fitted))[:MAX_PICTURES])
-        rehearsed_on = [seen[i] for i in chosen]
-        recipes = AUTO if head == "auto" else (recipe_for(head),)
-        painted = paint([fitted[i] for i in chosen], eye, rng, progress=progress) if head == "auto" else []
-        rehearsed = rehearse(recipes, maps, rehearsed_on, painted, bad_features, seed=seed, progress=progress)
-        selection = select(rehearsed) if head == "auto" else None
-        recipe = selection.recipe if selection else recipes[0]
-
-        spreads = {member: rehearsed[member].spread for member in recipe.members}
-        fitted_head = Fitter(all_features(seen), maps, seed).head(recipe, spreads)
-        calibration, heatmap = calibrate(fitted_head, held_out_seen, rehearsed[recipe], false_rejects)
-    warnings += more_warnings + ([calibration.note] if calibration.note else [])
-    report = {
-        "arguments": {
-            "method": method,
-            "head": head,
-            "size": size,
-            "false_rejects": false_rejects,
-            "holdout": holdout,
-            "seed": seed,
-            "bad": len(bad_features),
-        },
-        "pictures": {"fitted": len(fitted), "held_out": len(held_out)},
-        "candidates": selection.as_report() if selection else [],
-        "warnings": warnings,
-        "kenpin": version_of("kenpin"),
-    }
-    content = Content(
-        name=label,
-        head=fitted_head,
-        calibration=calibration,
-        heatmap=heatmap,
-        golden=_golden(held_out or fitted, eye, rng),
-        fitted_on=sorted(sample.id for sample in fitted),
-        calibrated_on=sorted(sample.id for sample in held_out),
-        report=report,
-    )
-    manifest = write_release(out, content, eye)
-    return TrainResult(out, manifest, selection, tuple(warnings))
-
-
-def slug(words: str) -> str:
-    """A release's name from any words: what can be none of it becomes `-`."""
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:48].strip("-") or "release"
-
-
-def _check(method: str, head: str, false_rejects: float, holdout: float) -> None:
-    if method != "frozen":
-        later = method in ("doc", "arcface", "triplet")
-        raise ConfigError(
-            f"no method {method!r}" + (" in this version" if later else ""),
-            where="--method",
-            remedy="Use frozen. Fine-tuning comes with a later version, as kenpin[train]."
-            if later
-            else "Use frozen.",
+        calibration, heatmap = calibrate(
+            head, held_out_seen, explored.rehearsed[recipe], wishes.false_rejects
         )
-    if head != "auto":
-        recipe_for(head)
-    if not 0 < false_rejects < 1:
-        raise ConfigError(
-            f"a rate of {false_rejects:g}", where="--false-rejects", remedy="Use a share, such as 0.01."
+        decoder = None
+        if wishes.decoder != "none":
+            decoder, heatmap = bench.decoder(eye, fitted, held_out)
+        made = Made(
+            label=label,
+            wishes=wishes,
+            explored=explored,
+            eye=eye,
+            head=head,
+            calibration=calibration,
+            heatmap=heatmap,
+            fitted=fitted,
+            held_out=held_out,
+            bad=bad,
+            taught=taught,
+            int8=int8,
+            decoder=decoder,
+            warnings=(*warnings, *more, *(taught.taught.warnings if taught else ())),
         )
-    if not 0 <= holdout < 1:
-        raise ConfigError(f"a share of {holdout:g}", where="--holdout", remedy="Use 0 to 0.9, such as 0.4.")
+        progress("writing the report", 0, 1)
+        page = report_page(made, rng)
+        progress("writing the report", 1, 1)
+        notes = [*made.warnings, *([calibration.note] if calibration.note else [])]
+        content = Content(
+            name=label,
+            head=head,
+            calibration=calibration,
+            heatmap=heatmap,
+            golden=_golden(held_out or fitted, np.random.default_rng(wishes.seed)),
+            fitted_on=sorted(sample.id for sample in fitted),
+            calibrated_on=sorted(sample.id for sample in held_out),
+            report={
+                "arguments": wishes.as_report(),
+                "pictures": {"fitted": len(fitted), "held_out": len(held_out), "bad": len(bad)},
+                "head": str(recipe),
+                "candidates": explored.selection.as_report() if wishes.head == "auto" else [],
+                "int8": int8.parity.as_report() if int8 else None,
+                "warnings": notes,
+                "kenpin": version_of("kenpin"),
+            },
+            classifier=second,
+            decoder=decoder,
+            report_page=page,
+        )
+        manifest = write_release(out, content, eye)
+    return TrainResult(out, manifest, explored.selection if wishes.head == "auto" else None, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Where the steps are done: what all of them need."""
+
+    wishes: Wishes
+    work: Path
+    progress: Progress
+
+    def teach(self, fitted: Sequence[Sample], held_out: Sequence[Sample], spec: Input) -> FineTuned:
+        wishes = self.wishes
+        assert wishes.reference is not None  # `Wishes.check`
+        return fine_tune(
+            method_named(wishes.method),
+            EncoderPlan() if wishes.encoder == SHIPPED else parse_plan(wishes.encoder),
+            fitted,
+            wishes.reference,
+            spec,
+            workdir=self.work,
+            seed=wishes.seed,
+            never=[sample.id for sample in held_out],
+            progress=self.progress,
+        )
+
+    def explore(
+        self,
+        fitted: Sequence[Sample],
+        bad: Sequence[Sample],
+        inputs: Sequence[Input],
+        recipes: Sequence[Recipe],
+        encoder: EncoderFile,
+    ) -> Explored:
+        return explore(
+            fitted,
+            bad,
+            inputs,
+            recipes,
+            encoder,
+            budget_ms=self.wishes.budget_ms,
+            seed=self.wishes.seed,
+            progress=self.progress,
+        )
+
+    def to_int8(
+        self, encoder: EncoderFile, fitted: Sequence[Sample], bad: Sequence[Sample], explored: Explored
+    ) -> tuple[Int8, Explored]:
+        """The encoder in int8, and the chosen head's rehearsal with it: thresholds are of the encoder that will
+        run."""
+        chosen = explored.chosen
+        spec = chosen.input
+
+        def tensors() -> Iterator[npt.NDArray[np.float32]]:
+            for sample in fitted:
+                picture = prepare(sample.image, spec)
+                for tile in tiles_of(spec):
+                    yield picture[:, tile.y : tile.y + spec.height, tile.x : tile.x + spec.width]
+
+        made, parity = quantize(encoder, tensors(), self.work / "int8.tflite", self.progress)
+        again = self.explore(fitted, bad, [spec], [chosen.recipe], made)
+        before, after = (
+            c.synthetic_auroc if c.bad_auroc is None else c.bad_auroc for c in (chosen, again.chosen)
+        )
+        sizes = (encoder.file.stat().st_size, made.file.stat().st_size)
+        return Int8(made, parity, sizes, (before, after)), Explored(explored.selection, again.rehearsed)
+
+    def fit(self, fitted: Sequence[Sample], explored: Explored, eye: Eye) -> Head:
+        seed, recipe = self.wishes.seed, explored.chosen.recipe
+        copies = copies_for(len(fitted), eye.spec)
+        seen = see_good(fitted, eye, np.random.default_rng(seed), copies=copies, progress=self.progress)
+        spreads = {member: explored.rehearsed[member].spread for member in recipe.members}
+        return Fitter(all_features(seen), eye.encoder.maps, seed).head(recipe, spreads)
+
+    def decoder(
+        self, eye: Eye, fitted: Sequence[Sample], held_out: Sequence[Sample]
+    ) -> tuple[TrainedDecoder, Heatmap]:
+        wishes = self.wishes
+        kind = cast(DecoderKind, wishes.decoder)  # `Wishes.check`
+        made = train_decoder(kind, eye, fitted, seed=wishes.seed, progress=self.progress)
+        opened = made.open(eye, fitted[0].image)
+        return made, heatmap_scale(opened, eye, held_out or fitted, wishes.false_rejects)
 
 
 def _check_place(out: Path) -> None:
@@ -192,21 +273,17 @@ def _check_place(out: Path) -> None:
         )
 
 
-def release_name(out: Path, name: str | None = None, version: str | None = None) -> ReleaseName:
-    """What the release is called; the file's name, `NAME-VERSION.kenpin` or `NAME.kenpin`, fills in."""
-    parts = re.fullmatch(r"(?P<name>.+?)-(?P<version>\d[0-9A-Za-z.+-]{0,31})", out.stem)
-    if name is None:
-        name = slug(parts["name"] if parts else out.stem)
-    if version is None:
-        version = parts["version"] if parts else datetime.now(UTC).strftime("%Y%m%d.%H%M%S")
+@contextmanager
+def _workdir(given: Path | None) -> Iterator[Path]:
+    if given is None:
+        with tempfile.TemporaryDirectory(prefix="kenpin-") as folder:
+            yield Path(folder)
+        return
     try:
-        return ReleaseName(name=name, version=version)
-    except ValidationError:
-        raise ConfigError(
-            f"a release cannot be called {name!r}, version {version!r}",
-            where=str(out),
-            remedy="Use a-z, 0-9 and '-' for the name, and also '.' and '+' for the version.",
-        ) from None
+        given.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError.from_os(error, where=str(given)) from None
+    yield given
 
 
 def _check_enough(samples: Sequence[Sample], folder: Path) -> None:
@@ -218,13 +295,13 @@ def _check_enough(samples: Sequence[Sample], folder: Path) -> None:
         )
 
 
-def _see_bad(
-    folder: Path | None, good: Sequence[Sample], eye: Eye, progress: Progress
-) -> tuple[list[Features], list[str]]:
+def _read_bad(
+    folder: Path | None, good: Sequence[Sample], spec: Input, progress: Progress
+) -> tuple[list[Sample], list[str]]:
     if folder is None:
         return [], []
     samples, warnings = read_samples(
-        list_pictures(folder), eye.spec, step="reading bad pictures", progress=progress
+        list_pictures(folder), spec, step="reading bad pictures", progress=progress
     )
     both = {sample.id for sample in good}
     warnings += [
@@ -232,7 +309,7 @@ def _see_bad(
         for sample in samples
         if sample.id in both
     ]
-    return [eye.see(sample.image) for sample in samples if sample.id not in both], warnings
+    return [sample for sample in samples if sample.id not in both], warnings
 
 
 def _split(
@@ -252,8 +329,7 @@ def _split(
     )
 
 
-def _golden(samples: Sequence[Sample], eye: Eye, rng: np.random.Generator) -> list[Image]:
+def _golden(samples: Sequence[Sample], rng: np.random.Generator) -> list[Image]:
     """Three good pictures and a defect, so that a head that gives everything one score is found out."""
-    side_px = 2 * max(eye.spec.width, eye.spec.height)
-    images = [shrink(samples[i].image, side_px) for i in rng.permutation(len(samples))[:3]]
+    images = [samples[i].image for i in rng.permutation(len(samples))[:3]]
     return [*images, add_defect(images[0], Kind.CUT_PASTE, 0.16, rng).image]

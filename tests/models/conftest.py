@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kenpin_models.train import TrainResult, train
+from kenpin_models.wishes import Wishes
 from support.rendered_parts import Parts
 from support.small_release import part
 
@@ -33,4 +34,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 @pytest.fixture(scope="session")
 def trained(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """A release of the rendered parts, head and all chosen by the trainer."""
-    return train(parts.good, tmp_path_factory.mktemp("release") / "discs.kenpin", size=96, version="1")
+    return train(
+        parts.good, tmp_path_factory.mktemp("release") / "discs.kenpin", Wishes(size=96), version="1"
+    )

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from kenpin_models import rehearse as r
 from kenpin_models.fit import MIN_PICTURES
 from kenpin_models.recipes import DEFAULTS, FUSION, PADIM, PATCH_KNN, Recipe
-from kenpin_models.select import select
+from kenpin_models.select import Candidate, found, rank, select
 from kenpin_models.synthetic import SIZES, Kind
+from kenpin_wire.manifest import Input
 from support.small_release import MAPS, good_features
 
 
@@ -39,32 +40,64 @@ LOF, KNN = DEFAULTS["lof"], DEFAULTS["knn"]
 GOOD = [float(score) for score in np.linspace(1, 2, 20)]
 
 
+SMALL, LARGE = Input(width=160, height=160), Input(width=320, height=320)
+
+
+def chosen(results: dict[Recipe, r.Rehearsed]) -> Recipe:
+    return select(rank(results, SMALL)).chosen.recipe
+
+
 def test_the_head_that_finds_smaller_defects_is_chosen() -> None:
-    results: dict[Recipe, r.Rehearsed] = {LOF: rehearsed(GOOD, 1.5), PADIM: rehearsed(GOOD, 1.97)}
-    selection = select(results)
-    assert selection.recipe == PADIM
+    results = {LOF: rehearsed(GOOD, 1.5), PADIM: rehearsed(GOOD, 1.97)}
+    selection = select(rank(results, SMALL))
+    assert selection.chosen.recipe == PADIM
     assert [candidate.recipe for candidate in selection.candidates] == [PADIM, LOF]
-    assert len(selection.as_report()) == 2
+    assert [row["chosen"] for row in selection.as_report()] == [True, False]
 
 
 def test_of_equal_heads_the_first_is_chosen() -> None:
-    assert select({KNN: rehearsed(GOOD, 3), LOF: rehearsed(GOOD, 3)}).recipe == KNN
+    assert chosen({KNN: rehearsed(GOOD, 3), LOF: rehearsed(GOOD, 3)}) == KNN
 
 
 def test_enough_labelled_bad_pictures_overrule_synthetic_ones() -> None:
-    results: dict[Recipe, r.Rehearsed] = {
-        LOF: rehearsed(GOOD, 1.8, [3.0] * 20),
-        PADIM: rehearsed(GOOD, 3.0, [1.2] * 20),
-    }
-    assert select(results).recipe == LOF
+    results = {LOF: rehearsed(GOOD, 1.8, [3.0] * 20), PADIM: rehearsed(GOOD, 3.0, [1.2] * 20)}
+    assert chosen(results) == LOF
 
 
 def test_a_single_labelled_picture_does_not_overrule_everything() -> None:
-    results: dict[Recipe, r.Rehearsed] = {
-        LOF: rehearsed(GOOD, 1.2, [3.0]),
-        PADIM: rehearsed(GOOD, 3.0, [1.8]),
-    }
-    assert select(results).recipe == PADIM
+    results = {LOF: rehearsed(GOOD, 1.2, [3.0]), PADIM: rehearsed(GOOD, 3.0, [1.8])}
+    assert chosen(results) == PADIM
+
+
+def candidate(spec: Input, mark: float, *, affordable: bool = True) -> Candidate:
+    return Candidate(PADIM, spec, mark, mark, None, None, mark, affordable=affordable)
+
+
+def test_a_costlier_input_must_be_worth_it() -> None:
+    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.51)]).chosen.input == SMALL
+    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.6)]).chosen.input == LARGE
+
+
+def test_what_is_over_the_budget_is_shown_and_not_chosen() -> None:
+    selection = select([candidate(SMALL, 0.5), candidate(LARGE, 0.9, affordable=False)])
+    assert selection.chosen.input == SMALL
+    assert [row["affordable"] for row in selection.as_report()] == [False, True]
+
+
+def test_if_nothing_is_within_the_budget_the_cheapest_is_taken() -> None:
+    tried = [candidate(SMALL, 0.5, affordable=False), candidate(LARGE, 0.9, affordable=False)]
+    assert select(tried).chosen.input == SMALL
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=2, max_size=30),
+    st.lists(st.floats(-5, 5), min_size=1),
+    st.floats(0, 5),
+)
+def test_a_defect_that_scores_higher_never_counts_less(
+    good: list[float], bad: list[float], more: float
+) -> None:
+    assert found(good, [score + more for score in bad]) >= found(good, bad) - 1e-12
 
 
 def test_a_fusion_is_rehearsed_from_its_members_scores() -> None:

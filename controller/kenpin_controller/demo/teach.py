@@ -13,7 +13,10 @@ from kenpin_agent.cameras.config import Design
 from kenpin_agent.cameras.conveyor import render_training_set
 from kenpin_agent.pictures import list_pictures, read_picture
 from kenpin_controller.demo.story import Taught
-from kenpin_models.train import slug, train
+from kenpin_models.naming import slug
+from kenpin_models.samples import DEFAULT_SIZE_PX
+from kenpin_models.train import train
+from kenpin_models.wishes import Wishes
 from kenpin_wire.errors import ConfigError, PictureError
 
 FITTED = (0, 1, 3)
@@ -80,7 +83,8 @@ def teach_pictures(pictures: SplitPictures, folder: Path, console: Console) -> T
     """A release from real pictures. None of those that will be played is looked at."""
     file = folder / f"{pictures.name}-1.0.0.kenpin"
     # All of them are fitted on; the threshold comes from heads that had not seen the picture they score.
-    train(pictures.fit, file, holdout=0.0, name=pictures.name, version="1.0.0", console=console)
+    wishes = Wishes(holdout=0.0, size=DEFAULT_SIZE_PX)
+    train(pictures.fit, file, wishes, name=pictures.name, version="1.0.0", console=console)
     return Taught(pictures.name, file)
 
 
@@ -91,5 +95,6 @@ def teach_rendered(product: str, version: str, count: int, folder: Path, console
     every = max(LIGHT_ROUND // count, 1)
     render_training_set(good, count, seed=count, design=cast(Design, product), every=every)
     file = good.with_name(f"{good.name}.kenpin")
-    train(good, file, name=product, version=version, console=console)
+    wishes = Wishes(size=DEFAULT_SIZE_PX)
+    train(good, file, wishes, name=product, version=version, console=console)
     return Taught(product, file)

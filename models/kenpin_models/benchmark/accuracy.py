@@ -8,6 +8,7 @@ are what the agent's own classes give.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.benchmark.taught import encoder_facts, find_encoder
 from kenpin_models.bundle import Content, write_release
 from kenpin_models.calibrate import calibrate
+from kenpin_models.encoders.resolve import SHIPPED
 from kenpin_models.fit import Fitter
 from kenpin_models.recipes import recipe_for
 from kenpin_models.rehearse import MAX_PICTURES, Rehearsed, Seen, rehearse
@@ -55,11 +57,24 @@ def facts(row: Row, seed: int, lab: Lab) -> Result:
     own = row.facts() | lab.facts(seed)
     if row.method == PIXELS:
         return own | {"code": code_hash("kenpin_models.benchmark.published")}
-    own |= encoder_facts(row, seed, lab)
+    own |= encoder_facts(replace(row, precision="float32") if _by_train(row) else row, seed, lab)
     if row.is_baseline:
         return own | {"code": code_hash("kenpin_models.benchmark.published")}
-    module = "kenpin_models.train" if _by_train(row) else "kenpin_models.rehearse"
-    return own | {"code": code_hash(module)}
+    return own | {"code": training_code() if _by_train(row) else code_hash("kenpin_models.rehearse")}
+
+
+def training_code() -> str:
+    """Of `train`, but for what is not used here, or changes no score."""
+    return code_hash(
+        "kenpin_models.train",
+        without=(
+            "kenpin_models.decoders",
+            "kenpin_models.encoders.build",
+            "kenpin_models.encoders.export",
+            "kenpin_models.finetune.tune",
+            "kenpin_models.train_report",
+        ),
+    )
 
 
 def _make(row: Row, seed: int, lab: Lab) -> Result:
@@ -143,7 +158,7 @@ def _measure_fitted(row: Row, seed: int, lab: Lab) -> Result:
 
 
 def _measure_trained(row: Row, seed: int, lab: Lab) -> Result:
-    protocol, encoder = lab.protocol(seed), find_encoder(row, seed, lab)
+    protocol, encoder = lab.protocol(seed), find_encoder(replace(row, precision="float32"), seed, lab)
     file = release_file(row, seed, lab)
     order = np.random.default_rng(seed).permutation(len(protocol.good))
     chosen = order[: row.good].tolist()
@@ -151,9 +166,12 @@ def _measure_trained(row: Row, seed: int, lab: Lab) -> Result:
     holdout = 0.0 if row.good else min(CALIBRATED / len(order), 0.2)
     with tempfile.TemporaryDirectory(prefix="kenpin-") as scratch:
         good = write_pictures(protocol.good, Path(scratch) / "good", chosen)
-        result = train(
-            good, file, Wishes(head=row.head, size=SIZE_PX, holdout=holdout, seed=seed), version="1"
-        )
+        wishes = Wishes(
+            head=row.head, size=SIZE_PX, holdout=holdout, seed=seed,
+            encoder=SHIPPED if row.method == "frozen" else str(encoder.file),
+            quantize="int8" if row.precision == "int8" else "none",
+        )  # fmt: skip
+        result = train(good, file, wishes, version="1")
     return {
         "good": _rounded(scores_of(file, protocol.test_good)),
         "bad": _rounded(scores_of(file, protocol.test_bad)),

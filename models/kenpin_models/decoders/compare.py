@@ -36,7 +36,7 @@ from kenpin_models.progress import shown_on
 from kenpin_models.recipes import PATCH_KNN
 from kenpin_models.rehearse import all_features, see_good
 from kenpin_models.samples import DEFAULT_SIZE_PX, Eye, Progress, Sample, choose_input, read_samples, silent
-from kenpin_models.train import COPIES
+from kenpin_models.explore import COPIES
 
 HELD_OUT = 0.4
 

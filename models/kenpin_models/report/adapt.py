@@ -27,10 +27,10 @@ def tried_of(candidate: Candidate, spec: Input, *, chosen: bool, frame_ms: float
         head=str(candidate.recipe),
         input=spec,
         auroc=candidate.synthetic_auroc,
-        found=candidate.synthetic_tpr,
+        found=candidate.synthetic_found,
         mark=candidate.mark,
         bad_auroc=candidate.bad_auroc,
-        bad_found=candidate.bad_tpr,
+        bad_found=candidate.bad_found,
         frame_ms=frame_ms,
         chosen=chosen,
     )
