@@ -77,7 +77,7 @@ class Setting:
     few_heads: tuple[str, ...] = ("auto", *HEADS)
     taught: tuple[str, ...] = TAUGHT
     taught_heads: tuple[str, ...] = HEADS
-    int8_heads: tuple[str, ...] = HEADS
+    int8_heads: tuple[str, ...] = ("auto", *HEADS)
     n_reference: int = N_REFERENCE
     n_good: int | None = None
     n_test: int | None = None

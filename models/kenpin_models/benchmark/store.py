@@ -81,14 +81,18 @@ def _read(file: Path) -> Result | None:
 
 _SILENT = frozenset(
     {
+        "kenpin_agent.containers",
+        "kenpin_agent.seams",
+        "kenpin_models.extras",
+        "kenpin_models.hush",
+        "kenpin_models.progress",
         "kenpin_wire.errors",
         "kenpin_wire.faults",
+        "kenpin_wire.manifest",
         "kenpin_wire.messages",
-        "kenpin_agent.seams",
-        "kenpin_models.progress",
     }
 )
-"""What they say goes to a person or over the wire; no figure follows from it."""
+"""What they say goes to a person or over the wire, or is among a result's other facts: no figure follows from it."""
 
 
 def _closure(module: str, seen: set[str]) -> Iterator[str]:
