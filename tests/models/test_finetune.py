@@ -216,6 +216,34 @@ def test_it_stops_when_held_out_pictures_gain_no_more_and_keeps_the_best(
     assert best.step == curves.best_step
 
 
+@pytest.mark.parametrize(
+    "plan", [PLAN, replace(PLAN, cut=None, maps=None, pooled="last")], ids=["maps", "last features"]
+)
+def test_what_was_learnt_is_what_the_encoder_gives(
+    plan: EncoderPlan, tree: Path, target: list[Drawn], tmp_path: Path
+) -> None:
+    import torch
+
+    from kenpin_models.encoders.build import build
+    from kenpin_models.finetune.lesson import Lesson
+    from kenpin_models.finetune.prefix import look
+    from kenpin_models.finetune.reference import find_reference
+    from kenpin_models.finetune.tail import Tail
+
+    module = build(replace(plan, embedding=16)).requires_grad_(False)
+    lesson = Lesson(target, find_reference(tree, 100), SPEC, SETTINGS, 0, frozenset())
+    first = SETTINGS.frozen_block(plan) + 1
+    rows = look(module, first, lesson, file=tmp_path / "rows.npy", facts={}, progress=lambda *_: None)
+    tail = Tail(module, first, rows, seed=0)
+    tail.whiten(rows)
+    tail.write_back()
+    with torch.no_grad():
+        learnt = torch.nn.functional.normalize(tail(*rows.batch(np.arange(10))[:2])).numpy()
+        images = np.concatenate([prepare(picture.image, SPEC) for picture in target])
+        given = module(torch.from_numpy(images))["pooled"].numpy()
+    assert np.abs(learnt - given).max() < 0.01  # rows are in half precision
+
+
 def test_the_encoder_is_written_as_an_agent_runs_it(tree: Path, target: list[Drawn], tmp_path: Path) -> None:
     made = fine_tune("doc", PLAN, target, tree, SPEC, workdir=tmp_path, settings=SETTINGS)
     assert made.encoder == read_encoder_file(tmp_path / "doc.tflite")
