@@ -6,6 +6,10 @@ what applies it.
 Shrinking must not alias, and OpenCV's area filter alone costs more than the encoder (1,920 × 1,080 to
 128 × 128: 5.8 ms on one core, measured). Halving is its one fast case, so a picture is halved while it is at
 least twice too large and the small rest is done bilinearly: 0.1 ms from 640 × 480, 0.3 from 1,280 × 720.
+
+A picture must become the same input on every board. OpenCV's plain bilinear filter is another one on arm64: a
+third of the pixels differ by one, and scores by 2 %. Its exact one takes 0.05 ms more, and none differs
+(`bench/arm64.py`).
 """
 
 from __future__ import annotations
@@ -91,7 +95,7 @@ def scaled(image: Image, spec: Input) -> Image:
         # Bilinear then reads at least two pixels of every three: enough. A much longer side needs more.
         if image.shape[0] > 3 * height or image.shape[1] > 3 * width:
             return _resize(image, width, height, cv2.INTER_AREA)
-    return _resize(image, width, height, cv2.INTER_LINEAR)
+    return _resize(image, width, height, cv2.INTER_LINEAR_EXACT)
 
 
 def _resize(image: Image, width: int, height: int, interpolation: int) -> Image:
