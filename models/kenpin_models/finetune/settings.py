@@ -87,6 +87,10 @@ DEFAULTS: Mapping[Method, FineTuneSettings] = {
     "arcface": FineTuneSettings(),
     "triplet": FineTuneSettings(learning_rate=3e-4),
 }
+"""Chosen on sneakers against sandals that were left out of the reference set, 2,000 of each, by the AUROC of LOF
+before `Tail.whiten`: 80 steps and 160 are alike; 3e-4 is as good for `arcface` (0.976 and 0.977), and for `triplet`
+better with all wrong triplets mined (0.976, TPR at 1 % FPR 0.71) than 1e-3 with semi-hard ones (0.971, 0.61). Bags
+that were left out chose nothing: anything tells them."""
 
 
 def method_named(name: str) -> Method:
