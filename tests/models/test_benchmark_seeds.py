@@ -112,6 +112,20 @@ def test_the_command_writes_a_page_and_every_figure(
     assert [line["row"]["head"] for line in lines] == ["whitened knn", "padim"]
 
 
+def test_rows_that_need_torch_are_left_out_with_the_reason(
+    found: Document, data: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kenpin_models.extras.find_spec", lambda _: None)
+
+    without = run_seeds(data, work, replace(TINY, taught=("doc",), int8_heads=("padim",)))
+
+    assert [line.row for line in without.lines] == [line.row for line in found.lines]
+    assert without.left_out == [
+        ("doc-lof", "doc: torch is not installed here. pip install 'kenpin[train]'"),
+        ("frozen-padim-int8", "int8: ai_edge_quantizer is not installed here. pip install 'kenpin[train]'"),
+    ]
+
+
 def test_missing_pictures_are_told_before_anything_is_measured(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fashion-mnist: there is no train-images"):
         run_seeds(tmp_path, tmp_path / "work", TINY)

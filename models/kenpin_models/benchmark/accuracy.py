@@ -25,6 +25,7 @@ from kenpin_models.benchmark.taught import encoder_facts, find_encoder
 from kenpin_models.bundle import Content, write_release
 from kenpin_models.calibrate import calibrate
 from kenpin_models.encoders.resolve import SHIPPED
+from kenpin_models.extras import need
 from kenpin_models.fit import Fitter
 from kenpin_models.recipes import recipe_for
 from kenpin_models.rehearse import MAX_PICTURES, Rehearsed, Seen, rehearse
@@ -159,6 +160,8 @@ def _measure_fitted(row: Row, seed: int, lab: Lab) -> Result:
 
 def _measure_trained(row: Row, seed: int, lab: Lab) -> Result:
     protocol, encoder = lab.protocol(seed), find_encoder(replace(row, precision="float32"), seed, lab)
+    if row.precision == "int8":
+        need("ai_edge_quantizer", for_what="int8")
     file = release_file(row, seed, lab)
     order = np.random.default_rng(seed).permutation(len(protocol.good))
     chosen = order[: row.good].tolist()

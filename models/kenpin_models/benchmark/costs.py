@@ -23,12 +23,6 @@ from kenpin_models.benchmark.timing import Times, time_baseline, time_release
 
 N_FRAMES = 8
 TURNS = 5
-_CODE = (
-    "kenpin_models.benchmark.timing",
-    "kenpin_agent.bench",
-    "kenpin_agent.inspect",
-    "kenpin_agent.release",
-)
 
 
 class Costs:
@@ -73,7 +67,10 @@ class Costs:
 
     def _kept(self, name: str, rows: Sequence[Row], take: Callable[[], Result]) -> Result:
         seed = self._lab.setting.seeds[0]
-        facts = {"rows": [accuracy.facts(row, seed, self._lab) for row in rows], "code": code_hash(*_CODE)}
+        facts = {
+            "rows": [accuracy.facts(row, seed, self._lab) for row in rows],
+            "code": code_hash("kenpin_models.benchmark.timing"),
+        }
         kept = self._lab.store.result(
             name, facts, lambda: {"load": os.getloadavg()[0], "found": take()}, anew=self._anew
         )

@@ -17,6 +17,7 @@ from kenpin_models.benchmark.protocol import CLASS_NAMES, SIZE_PX, Pictures, rea
 from kenpin_models.benchmark.rows import FEW, HEADS, slug
 from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.evaluate import evaluate
+from kenpin_models.extras import need
 from kenpin_models.metrics import share_above
 from kenpin_models.train import train
 from kenpin_models.wishes import Wishes
@@ -100,6 +101,8 @@ def measure_rejects(lot: Lot, seed: int, lab: Lab) -> Result:
 
 
 def _make(trial: Trial, seed: int, folder: Path) -> Result:
+    if trial.precision == "int8":
+        need("ai_edge_quantizer", for_what="int8")
     masks = folder / "masks"
     with tempfile.TemporaryDirectory(prefix="kenpin-") as scratch:
         good, holdout = folder / "good", 0.4

@@ -230,8 +230,10 @@ def _rejects(found: Document) -> str:
 def _left_out(found: Document) -> str:
     if not found.left_out:
         return ""
-    lines = (f"- {name}: {reason}" for name, reason in found.left_out)
-    return "## Left out\n\n" + "\n".join(lines)
+    names: dict[str, list[str]] = {}
+    for name, reason in found.left_out:
+        names.setdefault(reason, []).append(name)
+    return "## Left out\n\n" + "\n".join(f"- {', '.join(who)}: {why}" for why, who in names.items())
 
 
 def _spread(found: Spread | None) -> str:

@@ -84,7 +84,7 @@ def find_encoder(row: Row, seed: int, lab: Lab) -> EncoderFile:
     """
     if row.method == "frozen" and row.precision == "float32":
         return shipped_encoder()
-    name = slug("encoder", row.method, row.precision, f"s{seed}")
+    name = slug("encoder", row.method, row.precision, None if row.method == WIDE else f"s{seed}")
     facts = encoder_facts(row, seed, lab)
     file = lab.store.file(name, facts, "-network.tflite")
     lab.store.result(name, facts, lambda: _make(row, seed, lab, file))
@@ -122,6 +122,7 @@ def _make(row: Row, seed: int, lab: Lab, file: Path) -> Result:
         What is to be known of how it was made.
     """
     if row.precision == "int8":
+        need("ai_edge_quantizer", for_what="int8")
         plain = find_encoder(replace(row, precision="float32"), seed, lab)
         good = lab.protocol(seed).good
         tensors = (prepare(as_image(good[i]), INPUT) for i in lab.split(seed)[0])
