@@ -32,6 +32,8 @@ _TURBO = cv2.applyColorMap(_STEPS, cv2.COLORMAP_TURBO)
 _PAINT = np.round(_TURBO * _OPACITY[..., np.newaxis]).astype(np.uint8)
 """The colour that is laid over what is kept; shape (256, 1, 3)."""
 
+_BAND_BYTES = 65536  # below what the C library fetches from the system and gives back each time
+
 
 def render(
     image: Image,
@@ -57,14 +59,10 @@ def render(
     seen = picture[_rows_and_columns(image, picture, region)]
     height, width = seen.shape[:2]
     levels = _levels(patch_scores, scale)
-    # Whole numbers and tables, and only where there is something to colour: 0.1 ms for a defect on 550 × 380, 0.4
-    # for all of it; in floats it took as long as the encoder.
     window = _coloured(levels, height, width)
     if window is not None:
-        steps = cv2.resize(np.round(levels * 255).astype(np.uint8), (width, height))[window]
-        kept = cv2.LUT(steps, _KEPT)
-        rest = cv2.multiply(seen[window], cv2.merge([kept, kept, kept]), scale=1 / 255)
-        seen[window] = cv2.add(rest, cv2.applyColorMap(steps, _PAINT))
+        steps = cv2.resize(np.round(levels * 255).astype(np.uint8), (width, height))
+        _colour(seen[window], steps[window])
     return picture
 
 
@@ -94,6 +92,20 @@ def _coloured(levels: Floats, height: int, width: int) -> tuple[slice, slice] | 
     high, wide = height / levels.shape[0], width / levels.shape[1]
     top, left = max(0, int((y - 0.5) * high)), max(0, int((x - 0.5) * wide))
     return slice(top, int((y + down + 0.5) * high) + 1), slice(left, int((x + across + 0.5) * wide) + 1)
+
+
+def _colour(picture: Image, steps: cv2.typing.MatLike) -> None:
+    """Colour a picture in place, by levels in 255ths.
+
+    In whole numbers and tables, and a few rows at a time: memory fetched anew for a whole picture costs as much as
+    the arithmetic. 0.1 ms for a defect on 550 × 380, 0.5 for all of it; in floats it took as long as the encoder.
+    """
+    rows = max(1, _BAND_BYTES // (3 * picture.shape[1]))
+    for top in range(0, picture.shape[0], rows):
+        band, level = picture[top : top + rows], steps[top : top + rows]
+        kept = cv2.LUT(level, _KEPT)
+        rest = cv2.multiply(band, cv2.merge([kept, kept, kept]), scale=1 / 255)
+        band[...] = cv2.add(rest, cv2.applyColorMap(level, _PAINT))
 
 
 def _rows_and_columns(image: Image, small: Image, region: Region | None) -> tuple[slice, slice]:
