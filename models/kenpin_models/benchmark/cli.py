@@ -94,5 +94,5 @@ def _show(found: Document) -> None:
         met = {True: "yes", False: "NO", None: "not measured"}[target.passed]
         table.add_row(target.what, target.wanted, target.found, met)
     Console().print(table)
-    for name, reason in found.left_out:
-        print(f"kenpin: left out: {name}: {reason}", file=sys.stderr)
+    for reason, names in found.reasons().items():
+        print(f"kenpin: left out: {', '.join(names)}: {reason}", file=sys.stderr)

@@ -230,10 +230,8 @@ def _rejects(found: Document) -> str:
 def _left_out(found: Document) -> str:
     if not found.left_out:
         return ""
-    names: dict[str, list[str]] = {}
-    for name, reason in found.left_out:
-        names.setdefault(reason, []).append(name)
-    return "## Left out\n\n" + "\n".join(f"- {', '.join(who)}: {why}" for why, who in names.items())
+    lines = (f"- {', '.join(names)}: {reason}" for reason, names in found.reasons().items())
+    return "## Left out\n\n" + "\n".join(lines)
 
 
 def _spread(found: Spread | None) -> str:

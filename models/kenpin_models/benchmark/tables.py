@@ -133,6 +133,13 @@ class Document:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
 
+    def reasons(self) -> dict[str, list[str]]:
+        """Why something was left out, and what for that reason."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.left_out:
+            names.setdefault(reason, []).append(name)
+        return names
+
     def line(
         self, method: str, head: str, good: int | None = None, precision: str = "float32"
     ) -> Line | None:
