@@ -12,6 +12,7 @@ down a head still sees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -28,8 +29,11 @@ from kenpin_wire.manifest import Input
 FEW_FALSE_REJECTS = 0.05
 """Not less: of thirty good pictures, one in a hundred is nobody."""
 
-WORTH = 0.02
-"""An input that costs more must find this share more of the defects, or the cheaper one is as good."""
+WORTH = 0.07
+"""For each doubling of the pixels that go through the encoder, this share more of the defects must be found.
+Enlarging makes painted defects plainer whatever the line; on real ones it gains less, and what is seen of good parts
+varies more: painted defects on cookies are found to 0.32 at 144 × 192 and to 0.43 at 272 × 368, where the real ones'
+AUROC falls from 0.992 to 0.960."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +68,13 @@ class Selection:
 
     @property
     def chosen(self) -> Candidate:
-        """Of each input's best, the cheapest input's, unless a costlier one is `WORTH` it.
-
-        If nothing is within the budget, the cheapest input's.
-        """
-        best: dict[Input, Candidate] = {}
-        for candidate in self.candidates:
-            if candidate.affordable:
-                best.setdefault(candidate.input, candidate)
-        if not best:
+        """The one with the best mark, less what its pixels must be `WORTH`; if nothing is within the budget, the
+        cheapest input's best."""
+        affordable = [candidate for candidate in self.candidates if candidate.affordable]
+        if not affordable:
             cheapest = min(candidate.input.encoded_px for candidate in self.candidates)
             return next(c for c in self.candidates if c.input.encoded_px == cheapest)
-        first, *costlier = sorted(best.values(), key=lambda candidate: candidate.input.encoded_px)
-        for candidate in costlier:
-            if candidate.mark >= first.mark + WORTH:
-                first = candidate
-        return first
+        return max(affordable, key=lambda c: c.mark - WORTH * math.log2(c.input.encoded_px))
 
     def as_report(self) -> list[dict[str, Any]]:
         """For the manifest's report, rounded to what means something."""

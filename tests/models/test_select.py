@@ -74,8 +74,8 @@ def candidate(spec: Input, mark: float, *, affordable: bool = True) -> Candidate
 
 
 def test_a_costlier_input_must_be_worth_it() -> None:
-    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.51)]).chosen.input == SMALL
-    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.6)]).chosen.input == LARGE
+    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.6)]).chosen.input == SMALL
+    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.7)]).chosen.input == LARGE
 
 
 def test_what_is_over_the_budget_is_shown_and_not_chosen() -> None:
