@@ -192,13 +192,14 @@ def _measure(
 
 
 def _in_turns(*actions: Callable[[], object]) -> list[float]:
-    """The median milliseconds of each: in turns, so that what else the machine does falls on all of them."""
+    """The median milliseconds of each, of this one thread: in turns, so that what else the machine does falls on all
+    of them."""
     times: list[list[float]] = [[] for _ in actions]
     for _ in range(TIMED_RUNS):
         for action, spent in zip(actions, times, strict=True):
-            start = time.perf_counter()
+            start = time.thread_time()
             action()
-            spent.append((time.perf_counter() - start) * 1000)
+            spent.append((time.thread_time() - start) * 1000)
     return [median(spent) for spent in times]
 
 
