@@ -30,13 +30,13 @@ from kenpin_models.decoders.gradcam import fit_gradcam
 from kenpin_models.encoder_file import EncoderFile, shipped_encoder
 from kenpin_models.encoders.resolve import resolve
 from kenpin_models.evaluate import PIXELS_LONG_SIDE, TIMED_RUNS
+from kenpin_models.explore import COPIES
 from kenpin_models.fit import Fitter
 from kenpin_models.metrics import Floats, aupro, pixel_auroc
 from kenpin_models.progress import shown_on
 from kenpin_models.recipes import PATCH_KNN
 from kenpin_models.rehearse import all_features, see_good
 from kenpin_models.samples import DEFAULT_SIZE_PX, Eye, Progress, Sample, choose_input, read_samples, silent
-from kenpin_models.explore import COPIES
 
 HELD_OUT = 0.4
 
