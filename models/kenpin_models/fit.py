@@ -94,10 +94,10 @@ class Fitter:
         match recipe.kind:
             case "patch_knn":
                 projection, bank = self._bank
-                return PatchKnn(projection, bank, recipe.exponent)
+                return PatchKnn(projection, bank, recipe.exponent, recipe.median_share)
             case "padim":
                 full = recipe.covariance == "full"
-                return Padim(self._full if full else self._localiser, recipe.exponent)
+                return Padim(self._full if full else self._localiser, recipe.exponent, recipe.median_share)
             case "mahalanobis":
                 return fit_mahalanobis(self._pooled, self._localiser)
             case "cosine":

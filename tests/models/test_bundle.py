@@ -41,7 +41,9 @@ def eye() -> Eye:
 @pytest.fixture(scope="module")
 def content(eye: Eye) -> Content:
     patches = np.stack([patch_embedding(eye.see(tall(number)), MAPS) for number in range(6)])
-    head = Padim(PatchGaussian(MAPS, patches.mean(axis=0), 1 / (patches.std(axis=0) + np.float32(0.3))), 8.0)
+    head = Padim(
+        PatchGaussian(MAPS, patches.mean(axis=0), 1 / (patches.std(axis=0) + np.float32(0.3))), 8.0, 0.5
+    )
     scores = sorted(head.score(eye.see(tall(number))) for number in range(6, 12))
     return Content(
         name=ReleaseName(name="tall", version="1"),

@@ -83,15 +83,15 @@ def make_head(kind: str) -> Head:
             whitening = np.diag(1 / (pooled.std(axis=0) + 0.1)).astype(np.float32)
             return Mahalanobis(gaussian, pooled.mean(axis=0), whitening)
         case "padim":
-            return Padim(gaussian, 16)
+            return Padim(gaussian, 16, 0.5)
         case "fusion":
-            members = (Padim(gaussian, 16), Knn(gaussian, pooled, 3))
+            members = (Padim(gaussian, 16, 0.5), Knn(gaussian, pooled, 3))
             return Fusion(members, np.array([1.0, 0.5]), np.array([0.5, 0.2]))
         case _:
             flat = patches.reshape(-1, patches.shape[-1])
             matrix = np.diag(1 / (flat.std(axis=0) + np.float32(0.1))).astype(np.float32)
             projection = Projection(MAPS, flat.mean(axis=0), matrix)
-            return PatchKnn(projection, ((flat - projection.mean) @ matrix)[::2].copy(), 16)
+            return PatchKnn(projection, ((flat - projection.mean) @ matrix)[::2].copy(), 16, 0.5)
 
 
 def release_files(kind: str = "padim") -> dict[str, bytes]:

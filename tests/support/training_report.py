@@ -50,7 +50,7 @@ def gather(
     }
     localiser, pooled = fit_gaussian(seen, eye.encoder.maps), np.stack([features.pooled for features in seen])
     fits: dict[str, Head] = {
-        "padim": Padim(localiser, EXPONENT),
+        "padim": Padim(localiser, EXPONENT, 0.5),
         "cosine": fit_cosine(pooled, localiser),
         "mahalanobis": fit_mahalanobis(pooled, localiser),
     }

@@ -68,6 +68,13 @@ def power_mean(distances: npt.NDArray[np.floating[Any]], exponent: float) -> flo
     return greatest * float(share ** (1 / exponent))
 
 
+def picture_score(distances: npt.NDArray[np.floating[Any]], exponent: float, median_share: float) -> float:
+    """The `power_mean`, less a share of the median: light or focus that make all of a picture a little odd are no
+    defect of the part."""
+    score = power_mean(distances, exponent)
+    return score - median_share * float(np.median(distances)) if median_share else score
+
+
 @dataclass(frozen=True, eq=False)
 class Projection:
     """Each patch's description in fewer numbers: `(embedding − mean) @ matrix`.
@@ -173,12 +180,13 @@ class PatchGaussian:
 
 @dataclass(frozen=True, eq=False)
 class Padim(Assessing):
-    """PaDiM: the score is the `power_mean` of the patches' distances."""
+    """PaDiM: the score is the `picture_score` of the patches' distances."""
 
     kind: ClassVar[HeadKind] = "padim"
 
     gaussian: PatchGaussian
     exponent: float
+    median_share: float
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -186,18 +194,22 @@ class Padim(Assessing):
 
     @property
     def parameters(self) -> dict[str, float]:
-        return {"exponent": self.exponent}
+        return {"exponent": self.exponent, "median_share": self.median_share}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return self.gaussian.arrays()
 
     def assess(self, features: Features) -> Assessment:
         distances = self.gaussian.distances(features)
-        return Assessment(power_mean(distances, self.exponent), lambda: distances)
+        return Assessment(picture_score(distances, self.exponent, self.median_share), lambda: distances)
 
     @classmethod
     def load(cls, arrays: Arrays, parameters: Parameters) -> Padim:
-        return cls(PatchGaussian.load(arrays), stored.exponent(parameters, "exponent"))
+        return cls(
+            PatchGaussian.load(arrays),
+            stored.number(parameters, "exponent", 1, 100),
+            stored.number(parameters, "median_share", 0, 1),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +221,7 @@ class PatchKnn(Assessing):
     Attributes:
         projection: To the r numbers of a patch.
         bank: Shape (m, r), float32, projected; a coreset.
-        exponent: The score is this `power_mean` of the distances.
+        exponent, median_share: The score is the `picture_score` of the distances.
     """
 
     kind: ClassVar[HeadKind] = "patch_knn"
@@ -217,6 +229,7 @@ class PatchKnn(Assessing):
     projection: Projection
     bank: Floats
     exponent: float
+    median_share: float
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -224,14 +237,14 @@ class PatchKnn(Assessing):
 
     @property
     def parameters(self) -> dict[str, float]:
-        return {"exponent": self.exponent}
+        return {"exponent": self.exponent, "median_share": self.median_share}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         return {"bank": self.bank} | self.projection.arrays()
 
     def assess(self, features: Features) -> Assessment:
         distances = self._distances(features)
-        return Assessment(power_mean(distances, self.exponent), lambda: distances)
+        return Assessment(picture_score(distances, self.exponent, self.median_share), lambda: distances)
 
     def _distances(self, features: Features) -> Floats:
         projected = self.projection(features)
@@ -264,7 +277,12 @@ class PatchKnn(Assessing):
     def load(cls, arrays: Arrays, parameters: Parameters) -> PatchKnn:
         projection = Projection.load(arrays)
         bank = stored.floats(arrays, "bank", None, projection.matrix.shape[1])
-        return cls(projection, bank, stored.exponent(parameters, "exponent"))
+        return cls(
+            projection,
+            bank,
+            stored.number(parameters, "exponent", 1, 100),
+            stored.number(parameters, "median_share", 0, 1),
+        )
 
 
 _PATCHES_AT_A_TIME = 512

@@ -42,11 +42,11 @@ def count(parameters: Parameters, name: str, most: int) -> int:
     return int(value)
 
 
-def exponent(parameters: Parameters, name: str) -> float:
-    """A number, 1 to 100: beyond it, powers of what is small vanish."""
+def number(parameters: Parameters, name: str, least: float, most: float) -> float:
+    """A number from `least` to `most`."""
     value = _parameter(parameters, name)
-    if not 1 <= value <= 100:
-        raise ValueError(f"{name} is {value:g}, not from 1 to 100")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value:g}, not from {least:g} to {most:g}")
     return value
 
 
