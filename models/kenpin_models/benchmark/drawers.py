@@ -11,7 +11,6 @@ from kenpin_models.benchmark.protocol import SIZE_PX
 from kenpin_models.benchmark.rows import slug
 from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.decoders.compare import NAMES, compare_decoders
-from kenpin_models.samples import DEFAULT_SIZE_PX
 
 PARTS = "cookie"
 """The set that has masks."""
@@ -21,20 +20,19 @@ PARTS = "cookie"
 class Drawer:
     """Attributes:
     kind: Of `decoders.compare.NAMES`.
-    size_px: The encoder's input, as `kenpin train --size`.
+    size_px: The encoder's input, as `kenpin train --size`; here as published.
     """
 
     kind: str
-    size_px: int
+    size_px: int = SIZE_PX
 
     @property
     def name(self) -> str:
-        return slug("decoder", self.kind, str(self.size_px))
+        return slug("decoder", self.kind, self.size_px)
 
 
 def all_drawers() -> list[Drawer]:
-    """At the published size, and at Kenpin's default."""
-    return [Drawer(kind, size_px) for size_px in (SIZE_PX, DEFAULT_SIZE_PX) for kind in NAMES]
+    return [Drawer(kind) for kind in NAMES]
 
 
 def measure(drawer: Drawer, seed: int, lab: Lab) -> Result:

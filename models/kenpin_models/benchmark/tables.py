@@ -150,10 +150,10 @@ class Document:
                 return line
         return None
 
-    def drawer(self, kind: str, size_px: int) -> DrawerLine | None:
+    def drawer(self, kind: str) -> DrawerLine | None:
         """The decoders' row, if it was measured."""
         for line in self.drawers:
-            if line.drawer == Drawer(kind, size_px):
+            if line.drawer.kind == kind:
                 return line
         return None
 

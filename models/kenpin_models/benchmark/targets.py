@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kenpin_models.benchmark.parts import FALSE_REJECTS, SETS
-from kenpin_models.benchmark.protocol import SIZE_PX
 from kenpin_models.benchmark.rows import DEFAULT, FEW, PUBLISHED
 from kenpin_models.benchmark.tables import Document, Line, PartLine, Spread, Target
-from kenpin_models.samples import DEFAULT_SIZE_PX
 
 MAX_RELEASE_BYTES = 5_000_000
 POOLED = ("lof", "knn", "cosine", "mahalanobis")
@@ -109,19 +107,17 @@ def _costs(found: Document) -> Iterable[Target]:
 
 
 def _decoders(found: Document) -> Iterable[Target]:
-    for size_px in (SIZE_PX, DEFAULT_SIZE_PX):
-        slim, standard = found.drawer("slim", size_px), found.drawer("standard", size_px)
-        at = f"`slim` at {size_px} px"
-        yield _at_most(f"{at}: ms ÷ the encoder's invoke", 1.0, slim.ms / slim.encoder_ms if slim else None)
-        both = (slim, standard) if slim and standard else None
-        yield Target(
-            f"{at}: cookie pixel AUROC above `standard`'s",
-            "higher",
-            f"{both[0].pixel_auroc.mean:.3f} against {both[1].pixel_auroc.mean:.3f}" if both else "",
-            both[0].pixel_auroc.mean > both[1].pixel_auroc.mean if both else None,
-        )
-        share = (both[0].size_bytes or 0) / (both[1].size_bytes or 1) if both else None
-        yield _at_most(f"{at}: size ÷ `standard`'s", 0.02, share)
+    slim, standard = found.drawer("slim"), found.drawer("standard")
+    both = (slim, standard) if slim and standard else None
+    yield _at_most("`slim`: ms ÷ the encoder's invoke", 1.0, slim.ms / slim.encoder_ms if slim else None)
+    yield Target(
+        "`slim`: cookie pixel AUROC above `standard`'s",
+        "higher",
+        f"{both[0].pixel_auroc.mean:.3f} against {both[1].pixel_auroc.mean:.3f}" if both else "",
+        both[0].pixel_auroc.mean > both[1].pixel_auroc.mean if both else None,
+    )
+    share = (both[0].size_bytes or 0) / (both[1].size_bytes or 1) if both else None
+    yield _at_most("`slim`: size ÷ `standard`'s", 0.02, share)
 
 
 def _sizes(found: Document) -> Target:

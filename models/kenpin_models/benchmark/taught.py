@@ -34,7 +34,7 @@ WHOLE = EncoderPlan("mobilenetv2", alpha=1.0, pooled="last")
 
 LAST_FEATURES = 1280
 
-HALF_SETTINGS = replace(DEFAULTS["doc"], freeze=-1, steps=600, round_steps=100)
+HALF_SETTINGS = replace(DEFAULTS["doc"], freeze=-1, steps=300, round_steps=60)
 """Everything is learnt, and for longer, as nothing was learnt before."""
 
 
