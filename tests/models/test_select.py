@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,9 +75,17 @@ def candidate(spec: Input, mark: float, *, affordable: bool = True) -> Candidate
     return Candidate(PADIM, spec, mark, mark, None, None, mark, affordable=affordable)
 
 
-def test_a_costlier_input_must_be_worth_it() -> None:
-    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.6)]).chosen.input == SMALL
-    assert select([candidate(SMALL, 0.5), candidate(LARGE, 0.7)]).chosen.input == LARGE
+def test_a_size_far_from_the_usual_must_be_worth_it() -> None:
+    usual = Input(width=224, height=224)
+    assert select([candidate(usual, 0.5), candidate(LARGE, 0.53)]).chosen.input == usual
+    assert select([candidate(usual, 0.5), candidate(LARGE, 0.6)]).chosen.input == LARGE
+    assert select([candidate(usual, 0.5), candidate(SMALL, 0.53)]).chosen.input == usual
+
+
+def test_of_heads_that_do_about_as_well_their_fusion_is_chosen() -> None:
+    fusion = replace(candidate(SMALL, 0.5), recipe=FUSION)
+    assert select([candidate(SMALL, 0.53), fusion]).chosen.recipe == FUSION
+    assert select([candidate(SMALL, 0.6), fusion]).chosen.recipe == PADIM
 
 
 def test_what_is_over_the_budget_is_shown_and_not_chosen() -> None:
