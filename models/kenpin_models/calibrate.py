@@ -18,13 +18,17 @@ from kenpin_wire.manifest import Calibration, Heatmap
 
 
 def calibrate(
-    head: Head, held_out: Sequence[Seen], rehearsed: Rehearsed, false_rejects: float
+    head: Head, held_out: Sequence[Seen], rehearsed: Rehearsed | None, false_rejects: float
 ) -> tuple[Calibration, Heatmap]:
     """Set the threshold and the heatmap's scale.
 
     Held-out good pictures count as they are. Where they are few, the rehearsal's scores join them: each comes
     from a head fitted on a fifth less, and so is a little higher than it should be, which errs towards letting a
     good part pass.
+
+    Args:
+        rehearsed: None if the rehearsal's scores cannot join: an encoder that was taught has seen the pictures that
+            its head had not.
     """
     found = [head.assess(seen.features) for seen in held_out]
     patches = [assessment.patch_scores() for assessment in found]
@@ -32,7 +36,7 @@ def calibrate(
     limits = [patch_limit(of_one) for of_one in patches]
     normals = [float(np.median(of_one)) for of_one in patches]
     method = "held-out good pictures"
-    if len(scores) < FEW:
+    if rehearsed is not None and len(scores) < FEW:
         scores += rehearsed.good
         limits += rehearsed.limits
         normals += rehearsed.normals

@@ -33,11 +33,13 @@ USUAL_PX = 224 * 224
 DOUBLING = 0.05
 """What an input loses of its mark for each doubling or halving of its pixels from `USUAL_PX`. Painted defects are
 crisp, so every mark climbs with the size, and real defects' AUROC does not: on 13 sets (aliens, cookie and eleven
-drawn ones, `bench/surrogates.py`) a free choice of size ended 0.018 below the best on the mean, always 224 px 0.009."""
+drawn ones, `bench/surrogates.py`) a free choice of size ended 0.018 below the best on the mean, and 224 px taken
+for all of them 0.009."""
 
 HEDGE = 0.05
-"""What a fusion's mark gains. Painted defects are not the line's: of two ways of looking that do about as well on them,
-both are safer than either (`bench/auto.py`: on aliens and cookie the fusion is better than what it is made of)."""
+"""What a fusion's mark gains. Painted defects are not the line's: of two ways of looking that do about as well on
+them, both are safer than either (at 224 px, mean of 3 seeds: aliens 0.995 with the fusion, 0.987 and 0.991 with its
+members; cookie 0.994, 0.989 and 0.989)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class Selection:
 
     @property
     def chosen(self) -> Candidate:
-        """The one whose mark is best when its size and kind are counted in (see `DOUBLING` and `HEDGE`); if nothing is
-        within the budget, the cheapest input's best."""
+        """The one whose mark is best when its size and kind are counted in (see `DOUBLING` and `HEDGE`); if nothing
+        is within the budget, the cheapest input's best."""
         affordable = [candidate for candidate in self.candidates if candidate.affordable]
         if not affordable:
             cheapest = min(candidate.input.encoded_px for candidate in self.candidates)

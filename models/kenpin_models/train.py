@@ -131,7 +131,7 @@ def train(
         head = bench.fit(fitted, explored, eye)
         held_out_seen = see_good(held_out, eye, rng, copies=0, progress=progress)
         calibration, heatmap = calibrate(
-            head, held_out_seen, explored.rehearsed[recipe], wishes.false_rejects
+            head, held_out_seen, None if taught else explored.rehearsed[recipe], wishes.false_rejects
         )
         decoder = None
         if wishes.decoder != "none":

@@ -75,6 +75,12 @@ class Wishes:
                 where="--false-rejects",
                 remedy="Use a share, such as 0.01.",
             )
+        if self.method != FROZEN and self.holdout == 0:
+            raise ConfigError(
+                "an encoder that was taught on all good pictures leaves none that can tell its threshold",
+                where=f"--method {self.method} --holdout 0",
+                remedy="Use --holdout 0.4, or --method frozen.",
+            )
         if not 0 <= self.holdout < 1:
             raise ConfigError(
                 f"a share of {self.holdout:g}", where="--holdout", remedy="Use 0 to 0.9, such as 0.4."
