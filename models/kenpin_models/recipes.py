@@ -27,6 +27,7 @@ class Recipe:
             share of their median.
         covariance: Of `padim`.
         members: Of `fusion`.
+        whitened: Of `lof` and `knn`: whether vectors are whitened first.
     """
 
     kind: HeadKind
@@ -34,12 +35,14 @@ class Recipe:
     median_share: float = 0.5
     covariance: Covariance = "full"
     members: tuple[Recipe, ...] = ()
+    whitened: bool = True
 
     def __str__(self) -> str:
         if self.members:
             return " + ".join(str(member) for member in self.members)
         details: list[str] = [] if self.covariance == "full" else [self.covariance]
         details += [] if self.exponent == SHARP else [f"power {self.exponent:g}"]
+        details += [] if self.whitened else ["not whitened"]
         return f"{self.kind} ({', '.join(details)})" if details else self.kind
 
 
@@ -51,6 +54,10 @@ PADIM_BROAD = Recipe("padim", exponent=5.0, median_share=0.0)
 
 PADIM_DIAGONAL = Recipe("padim", exponent=5.0, median_share=0.0, covariance="diagonal")
 """For very few pictures of such parts."""
+
+LOF_PUBLISHED = Recipe("lof", whitened=False)
+"""As published. Whitening raises it from 0.749 to 0.833 on the mean of seven sets, and from 0.926 to 0.967 on
+sneaker/boot; `knn` alike."""
 
 FUSION = Recipe("fusion", members=(PADIM, PATCH_KNN))
 

@@ -14,9 +14,10 @@ from sklearn.covariance import LedoitWolf
 from kenpin_agent.encoder import Features
 from kenpin_agent.heads import Head, load_head
 from kenpin_models.bundle import _head_bytes
-from kenpin_models.fit import Fitter, greedy_coreset, lof_neighbours
+from kenpin_models.fit import Fitter, fit_whitening, greedy_coreset, lof_neighbours
 from kenpin_models.recipes import AUTO, DEFAULTS, PADIM_BROAD, Recipe
 from kenpin_wire.errors import ConfigError
+from kenpin_wire.manifest import HeadKind
 from support.small_release import MAPS, good_features
 
 
@@ -84,6 +85,24 @@ def test_mahalanobis_is_that_of_ledoit_and_wolf() -> None:
     for probe in random_features(5, 3):
         expected = float(reference.mahalanobis(probe.pooled[np.newaxis])[0]) ** 0.5
         assert head.score(probe) == pytest.approx(expected, rel=2e-3)  # stored in half precision
+
+
+def test_whitening_makes_good_parts_vary_alike_in_all_directions() -> None:
+    rng = np.random.default_rng(0)
+    pooled = (
+        rng.normal(size=(4000, 6)) * [9, 5, 2, 1, 1, 1] @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    ).astype(np.float32)
+    white = fit_whitening(pooled)(pooled)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(6), atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["lof", "knn"])
+def test_whitened_or_not_is_the_recipes_to_say(kind: HeadKind) -> None:
+    plain, white = (
+        fitted(Recipe(kind, whitened=whitened), random_features(20)) for whitened in (False, True)
+    )
+    assert "whitening_mean" not in plain.arrays()
+    assert "whitening_mean" in white.arrays()
 
 
 def test_the_exponent_is_in_the_head() -> None:

@@ -28,6 +28,7 @@ from kenpin_agent.heads import (
     PatchGaussian,
     PatchKnn,
     Projection,
+    Whitening,
     local_densities,
     patch_embedding,
 )
@@ -80,8 +81,10 @@ def make_head(kind: str) -> Head:
         case "cosine":
             return Cosine(gaussian, pooled.mean(axis=0))
         case "mahalanobis":
-            whitening = np.diag(1 / (pooled.std(axis=0) + 0.1)).astype(np.float32)
-            return Mahalanobis(gaussian, pooled.mean(axis=0), whitening)
+            centred = pooled - pooled.mean(axis=0)
+            components = np.linalg.svd(centred, full_matrices=False)[2][:3].astype(np.float32)
+            shrinks = np.array([-0.5, -0.4, -0.2], np.float32)
+            return Mahalanobis(gaussian, Whitening(pooled.mean(axis=0), components, shrinks, 0.1))
         case "padim":
             return Padim(gaussian, 16, 0.5)
         case "fusion":

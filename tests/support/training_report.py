@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kenpin_agent.heads import Head, Padim
+from kenpin_agent.heads import Head, Mahalanobis, Padim
 from kenpin_agent.judge import false_reject_threshold
 from kenpin_agent.pictures import list_pictures
 from kenpin_models.calibrate import honest_note
-from kenpin_models.fit import fit_cosine, fit_gaussian, fit_mahalanobis
+from kenpin_models.fit import fit_cosine, fit_gaussian, fit_whitening
 from kenpin_models.metrics import auroc, tpr_at_fpr
 from kenpin_models.report import Pictures, ReportData, Scores, Tried
 from kenpin_models.report.collect import collect, look_with, measure_cost
@@ -52,7 +52,7 @@ def gather(
     fits: dict[str, Head] = {
         "padim": Padim(localiser, EXPONENT, 0.5),
         "cosine": fit_cosine(pooled, localiser),
-        "mahalanobis": fit_mahalanobis(pooled, localiser),
+        "mahalanobis": Mahalanobis(localiser, fit_whitening(pooled)),
     }
     tried = []
     for kind, head in fits.items():

@@ -35,7 +35,7 @@ from kenpin_agent.heads.patches import (
     resized,
     top_mean,
 )
-from kenpin_agent.heads.pooled import Cosine, Knn, Lof, Mahalanobis, local_densities
+from kenpin_agent.heads.pooled import Cosine, Knn, Lof, Mahalanobis, Whitening, local_densities
 from kenpin_wire.errors import ReleaseError
 from kenpin_wire.manifest import HeadKind
 
@@ -51,6 +51,7 @@ __all__ = [
     "PatchGaussian",
     "PatchKnn",
     "Projection",
+    "Whitening",
     "load_head",
     "local_densities",
     "patch_embedding",

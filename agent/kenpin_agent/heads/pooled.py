@@ -45,6 +45,51 @@ def local_densities(references: Floats, neighbours: int) -> tuple[Doubles, Doubl
 
 
 @dataclass(frozen=True, eq=False)
+class Whitening:
+    """Makes good parts' pooled vectors alike in all directions: where they hardly vary, a difference counts more.
+
+    The covariance is taken as a multiple of the identity but for its k strongest directions (probabilistic PCA,
+    Tipping & Bishop 1999), so that it costs 2·k·d instead of d².
+
+    Attributes:
+        mean: Shape (d,), float32.
+        components: Shape (k, d), float32: orthonormal rows.
+        shrinks: Shape (k,), float32: by how much each is shortened further than the others, σ₀/σᵢ − 1.
+        floor: σ₀, the standard deviation in all other directions.
+    """
+
+    mean: Floats
+    components: Floats
+    shrinks: Floats
+    floor: float
+
+    def __call__(self, vector: Floats) -> Floats:
+        """Shape (..., d), float32."""
+        centred = (vector - self.mean) * np.float32(1 / self.floor)
+        white = centred + (self.shrinks * (centred @ self.components.T)) @ self.components
+        return np.asarray(white, dtype=np.float32)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            "whitening_mean": self.mean,
+            "whitening_components": self.components,
+            "whitening_shrinks": self.shrinks,
+            "whitening_floor": np.array([self.floor]),
+        }
+
+    @classmethod
+    def load(cls, arrays: Arrays) -> Whitening:
+        """Raises ValueError if an array is not what it should be."""
+        mean = stored.floats(arrays, "whitening_mean", None)
+        components = stored.floats(arrays, "whitening_components", None, len(mean))
+        shrinks = stored.floats(arrays, "whitening_shrinks", len(components))
+        floor = float(stored.doubles(arrays, "whitening_floor", 1)[0])
+        if floor <= 0:
+            raise ValueError(f"whitening_floor is {floor:g}, not above 0")
+        return cls(mean, components, shrinks, floor)
+
+
+@dataclass(frozen=True, eq=False)
 class _Pooled:
     """What all pooled heads share: where to look."""
 
@@ -74,9 +119,10 @@ class Lof(_Pooled):
     `LocalOutlierFactor(novelty=True).score_samples`.
 
     Attributes:
-        references: Shape (n, d), float32.
+        references: Shape (n, d), float32; whitened, if there is a `whitening`.
         k_distances, densities: As `local_densities` gives them.
         neighbours: k.
+        whitening: What vectors are put through first; None to take them as they are.
     """
 
     kind: ClassVar[HeadKind] = "lof"
@@ -85,6 +131,7 @@ class Lof(_Pooled):
     k_distances: Doubles
     densities: Doubles
     neighbours: int
+    whitening: Whitening | None = None
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -96,10 +143,10 @@ class Lof(_Pooled):
             "k_distances": self.k_distances,
             "densities": self.densities,
         }
-        return own | self.localiser.arrays()
+        return own | self.localiser.arrays() | _arrays_of(self.whitening)
 
     def score(self, features: Features) -> float:
-        ids, distances = self._index.nearest(features.pooled, self.neighbours)
+        ids, distances = self._index.nearest(_whitened(features, self.whitening), self.neighbours)
         # Plain sums: `mean` itself takes longer than adding up a handful of numbers.
         reach = np.maximum(distances, self.k_distances.take(ids)).sum() / self.neighbours + _NO_ZERO
         return float(self.densities.take(ids).sum() / self.neighbours * reach)
@@ -118,6 +165,7 @@ class Lof(_Pooled):
             stored.doubles(arrays, "k_distances", n),
             stored.doubles(arrays, "densities", n),
             stored.count(parameters, "neighbours", n),
+            _whitening_in(arrays),
         )
 
 
@@ -126,24 +174,27 @@ class Knn(_Pooled):
     """The mean distance to the k nearest references.
 
     Attributes:
-        references: Shape (n, d), float32.
+        references: Shape (n, d), float32; whitened, if there is a `whitening`.
         neighbours: k.
+        whitening: What vectors are put through first; None to take them as they are.
     """
 
     kind: ClassVar[HeadKind] = "knn"
 
     references: Floats
     neighbours: int
+    whitening: Whitening | None = None
 
     @property
     def parameters(self) -> dict[str, float]:
         return {"neighbours": self.neighbours}
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {"references": self.references} | self.localiser.arrays()
+        return {"references": self.references} | self.localiser.arrays() | _arrays_of(self.whitening)
 
     def score(self, features: Features) -> float:
-        return float(self._index.nearest(features.pooled, self.neighbours)[1].mean())
+        vector = _whitened(features, self.whitening)
+        return float(self._index.nearest(vector, self.neighbours)[1].mean())
 
     @cached_property
     def _index(self) -> Neighbours:
@@ -156,6 +207,7 @@ class Knn(_Pooled):
             PatchGaussian.load(arrays),
             references,
             stored.count(parameters, "neighbours", len(references)),
+            _whitening_in(arrays),
         )
 
 
@@ -196,29 +248,33 @@ class Cosine(_Pooled):
 
 @dataclass(frozen=True, eq=False)
 class Mahalanobis(_Pooled):
-    """The Mahalanobis distance to the good parts' mean.
-
-    Attributes:
-        mean: Shape (d,), float32.
-        whitening: Shape (r, d), float32: W with WᵀW = covariance⁻¹, or its r strongest rows.
-    """
+    """The Mahalanobis distance to the good parts' mean: the length of the whitened vector."""
 
     kind: ClassVar[HeadKind] = "mahalanobis"
 
-    mean: Floats
-    whitening: Floats
+    whitening: Whitening
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {"mean": self.mean, "whitening": self.whitening} | self.localiser.arrays()
+        return self.whitening.arrays() | self.localiser.arrays()
 
     def score(self, features: Features) -> float:
-        return float(np.linalg.norm(self.whitening @ (features.pooled - self.mean)))
+        return float(np.linalg.norm(self.whitening(features.pooled)))
 
     @classmethod
     def load(cls, arrays: Arrays, _parameters: Parameters) -> Mahalanobis:
-        mean = stored.floats(arrays, "mean", None)
-        whitening = stored.floats(arrays, "whitening", None, len(mean))
-        return cls(PatchGaussian.load(arrays), mean, whitening)
+        return cls(PatchGaussian.load(arrays), Whitening.load(arrays))
+
+
+def _whitened(features: Features, whitening: Whitening | None) -> Floats:
+    return features.pooled if whitening is None else whitening(features.pooled)
+
+
+def _arrays_of(whitening: Whitening | None) -> dict[str, npt.NDArray[Any]]:
+    return {} if whitening is None else whitening.arrays()
+
+
+def _whitening_in(arrays: Arrays) -> Whitening | None:
+    return Whitening.load(arrays) if "whitening_mean" in arrays else None
 
 
 _NO_ZERO = 1e-10  # scikit-learn's own, so that copies have a finite density
