@@ -163,7 +163,7 @@ def export(
     coreml: Annotated[bool, typer.Option("--coreml", help="For Core ML; so far the only target.")] = True,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The weights of a taught encoder, as its workdir keeps them."),
+        typer.Option(metavar="FILE", help="Of a taught encoder: METHOD.pt in the training's --workdir."),
     ] = None,
 ) -> None:
     """Export a release's encoder for iPhones. Android runs the release's own .tflite (docs/phones.md)."""

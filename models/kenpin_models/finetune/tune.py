@@ -72,9 +72,10 @@ def fine_tune(
     settings: FineTuneSettings | None = None,
     progress: Progress = silent,
 ) -> FineTuned:
-    """`teach`, then write the encoder to `workdir`, as `METHOD.tflite` and its description. Arguments and errors are
-    those of `teach`."""
+    """`teach`, then write the encoder to `workdir`: as `METHOD.tflite` and its description, and as `METHOD.pt`, which
+    `export_coreml` takes. Arguments and errors are those of `teach`."""
     need("torch", "litert_torch", for_what=f"--method {method}")
+    from kenpin_models.encoders.build import save_encoder
     from kenpin_models.encoders.export import export
 
     taught = teach(
@@ -90,6 +91,7 @@ def fine_tune(
         progress=progress,
     )
     progress(_WRITING, 0, 1)
+    save_encoder(taught.module, workdir / f"{method}.pt")
     encoder, _ = export(taught.module, workdir / f"{method}.tflite")
     progress(_WRITING, 1, 1)
     return FineTuned(encoder, taught)
