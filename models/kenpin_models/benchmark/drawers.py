@@ -43,7 +43,10 @@ def measure(drawer: Drawer, seed: int, lab: Lab) -> Result:
         "files": [(file.name, file.stat().st_size) for file in list_pictures(folder / "good")],
         "code": code_hash("kenpin_models.fit")
         if drawer.kind == "patch"
-        else code_hash("kenpin_models.decoders", without=("kenpin_models.rehearse",)),
+        else code_hash(
+            "kenpin_models.decoders",
+            without=("kenpin_models.rehearse", "kenpin_agent.release", "kenpin_agent.heads"),
+        ),
     }
 
     def make() -> Result:
