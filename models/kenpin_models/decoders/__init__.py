@@ -1,12 +1,13 @@
 """Decoders: networks that draw the heatmap, taught on good pictures only. Teaching needs `kenpin[train]`.
 
-| kind       | reads             | gives                                    | weights at 96 × 96 px |
-|------------|-------------------|------------------------------------------|-----------------------|
-| `standard` | the pooled vector | the picture, as it would be if it were good | 21 million         |
-| `mobile`   | the pooled vector | the same, in half the time, less well    | 20 million            |
-| `slim`     | the maps          | how odd each place is                    | 0.15 million          |
+| kind       | reads             | gives                                       | weights at 96 × 96 px |
+|------------|-------------------|---------------------------------------------|-----------------------|
+| `standard` | the pooled vector | the picture, as it would be if it were good | 20 to 21 million      |
+| `mobile`   | the pooled vector | the same, faster and less well              | 19 to 20 million      |
+| `slim`     | the maps          | how odd each place is                       | 0.15 million          |
 
-`standard` and `mobile` are the published ones; `slim` is our own.
+`standard` and `mobile` are the published ones; `slim` is our own. `kenpin_models.decoders.compare` measures
+them beside the patches of the head.
 """
 
 # ruff: noqa: PLC0415 (torch is only where decoders are taught; asking for it comes first)
