@@ -39,7 +39,11 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
         typer.Option(help="frozen: the encoder as it is. doc, arcface, triplet: taught against --reference."),
     ] = "frozen",
     head: Annotated[
-        str, typer.Option(help="auto, lof, knn, cosine, mahalanobis, padim, patch_knn or fusion.")
+        str,
+        typer.Option(
+            help="auto, lof, knn, cosine, mahalanobis, padim, patch_knn or fusion; variants: padim_broad, "
+            "padim_diagonal, lof_plain."
+        ),
     ] = "auto",
     size: Annotated[
         int | None,

@@ -61,13 +61,14 @@ sneaker/boot; `knn` alike."""
 
 FUSION = Recipe("fusion", members=(PADIM, PATCH_KNN))
 
-DEFAULTS: dict[HeadKind, Recipe] = {
+DEFAULTS: dict[str, Recipe] = {
     **{kind: Recipe(kind) for kind in get_args(HeadKind)},
-    "patch_knn": PATCH_KNN,
-    "padim": PADIM,
     "fusion": FUSION,
+    "padim_broad": PADIM_BROAD,
+    "padim_diagonal": PADIM_DIAGONAL,
+    "lof_plain": LOF_PUBLISHED,
 }
-"""What a head's bare name means."""
+"""What `--head` takes: each kind's bare name, and variants of some."""
 
 AUTO: tuple[Recipe, ...] = (
     *(DEFAULTS[kind] for kind in ("lof", "knn", "cosine", "mahalanobis")),
@@ -86,7 +87,6 @@ def recipe_for(head: str) -> Recipe:
     Raises:
         ConfigError: if there is no such head.
     """
-    for kind, recipe in DEFAULTS.items():
-        if kind == head:
-            return recipe
+    if head in DEFAULTS:
+        return DEFAULTS[head]
     raise ConfigError(f"no head {head!r}", where="--head", remedy=f"Use auto, {', '.join(DEFAULTS)}.")
