@@ -61,7 +61,10 @@ def facts(row: Row, seed: int, lab: Lab) -> Result:
     own |= encoder_facts(replace(row, precision="float32") if _by_train(row) else row, seed, lab)
     if row.is_baseline:
         return own | {"code": code_hash("kenpin_models.benchmark.published")}
-    return own | {"code": training_code() if _by_train(row) else code_hash("kenpin_models.rehearse")}
+    if _by_train(row):
+        return own | {"code": training_code()}
+    code = code_hash("kenpin_models.rehearse", without=("kenpin_models.recipes",))
+    return own | {"code": code, "recipe": repr(recipe_for(row.head))}
 
 
 def training_code() -> str:

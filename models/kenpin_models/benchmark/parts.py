@@ -14,7 +14,7 @@ from kenpin_agent.pictures import list_pictures
 from kenpin_models.benchmark.accuracy import scores_of, training_code
 from kenpin_models.benchmark.lab import Lab
 from kenpin_models.benchmark.protocol import CLASS_NAMES, SIZE_PX, Pictures, read_fashion, write_pictures
-from kenpin_models.benchmark.rows import FEW, HEADS, slug
+from kenpin_models.benchmark.rows import FEW, KINDS, slug
 from kenpin_models.benchmark.store import Result, code_hash
 from kenpin_models.evaluate import evaluate
 from kenpin_models.extras import need
@@ -67,7 +67,7 @@ def all_lots() -> list[Lot]:
 def all_trials() -> list[Trial]:
     """Every head from most of the good pictures; what a person gets who names none also from a few, and in int8."""
     return [
-        *(Trial(name, head) for name in SETS for head in ("auto", *HEADS)),
+        *(Trial(name, head) for name in SETS for head in ("auto", *KINDS)),
         *(Trial(name, "auto", good=FEW) for name in SETS),
         *(Trial(name, "auto", precision="int8") for name in SETS),
     ]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from kenpin_models.benchmark.protocol import N_REFERENCE
 from kenpin_models.recipes import DEFAULTS
-from kenpin_wire.manifest import Precision
+from kenpin_wire.manifest import HeadKind, Precision
 
 PUBLISHED = "published design"
 WIDE = "published, α 1.0"
 PIXELS = "raw pixels"
 BASELINES = (PUBLISHED, WIDE, PIXELS)
 HEADS = tuple(DEFAULTS)
+KINDS: tuple[str, ...] = get_args(HeadKind)
 TAUGHT = ("doc", "arcface", "triplet")
 FEW = 10
 
@@ -74,10 +75,10 @@ class Setting:
     seeds: tuple[int, ...]
     baselines: tuple[Row, ...] = BASELINE_ROWS
     heads: tuple[str, ...] = ("auto", *HEADS)
-    few_heads: tuple[str, ...] = ("auto", *HEADS)
+    few_heads: tuple[str, ...] = ("auto", *KINDS)
     taught: tuple[str, ...] = TAUGHT
     taught_heads: tuple[str, ...] = HEADS
-    int8_heads: tuple[str, ...] = ("auto", *HEADS)
+    int8_heads: tuple[str, ...] = ("auto", *KINDS)
     n_reference: int = N_REFERENCE
     n_good: int | None = None
     n_test: int | None = None
@@ -91,7 +92,7 @@ QUICK = Setting(
     quick=True,
     seeds=(0,),
     baselines=BASELINE_ROWS[1:3],
-    heads=HEADS,
+    heads=KINDS,
     few_heads=("padim",),
     taught=("doc",),
     taught_heads=("lof",),

@@ -9,7 +9,7 @@ from kenpin_models.benchmark.rows import DEFAULT, FEW, PUBLISHED
 from kenpin_models.benchmark.tables import Document, Line, PartLine, Spread, Target
 
 MAX_RELEASE_BYTES = 5_000_000
-POOLED = ("lof", "knn", "cosine", "mahalanobis")
+POOLED = ("lof", "lof_plain", "knn", "cosine", "mahalanobis")
 """Heads that look at the pooled vector, which is what fine-tuning teaches."""
 
 
@@ -85,7 +85,10 @@ def _rejects(found: Document) -> Target:
 
 def _costs(found: Document) -> Iterable[Target]:
     frozen = [line for line in found.lines if line.row.method == "frozen" and line.row.precision == "float32"]
-    for heads, most in (((*POOLED, "padim"), 1.15), (("patch_knn", "fusion"), 1.6)):
+    for heads, most in (
+        ((*POOLED, "padim", "padim_broad", "padim_diagonal"), 1.15),
+        (("patch_knn", "fusion"), 1.6),
+    ):
         ratios = {line.row.head: line.times.ratio for line in frozen if line.row.head in heads and line.times}
         worst = max(ratios, key=lambda head: ratios[head] or 0.0, default=None)
         name = f" (worst: `{worst}`)" if worst else ""
