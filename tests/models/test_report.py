@@ -189,14 +189,20 @@ def test_a_cost_over_the_budget_is_said_plainly() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "says"),
+    ("chosen", "best_ms", "says"),
     [
-        (0, "told defects from good parts best in the rehearsal; <code>lof</code> came next, clearly behind"),
-        (1, "the better ones cost more than the budget of 20.0 ms"),
+        (
+            0,
+            9.0,
+            "told defects from good parts best in the rehearsal; <code>lof</code> came next, clearly behind",
+        ),
+        (1, 30.0, "what found more of the painted defects costs more than the budget of 20.0 ms"),
+        (1, 9.0, "found hardly more, for its size"),
     ],
 )
-def test_it_says_why_a_head_was_chosen(chosen: int, says: str) -> None:
+def test_it_says_why_a_head_was_chosen(chosen: int, best_ms: float, says: str) -> None:
     tried = tuple(replace(entry, chosen=i == chosen) for i, entry in enumerate(TRIED))
+    tried = (replace(tried[0], frame_ms=best_ms), *tried[1:])
     assert says in render(replace(FULL, tried=tried))
 
 

@@ -229,11 +229,14 @@ def _why(ranked: Sequence[Tried], budget: float | None) -> str:
     name = f"{words.code(chosen.head)} at {_input(chosen.input)}"
     if not others:
         return f"Only {name} was tried."
-    if others[0].mark > chosen.mark:
+    better = [tried for tried in others if tried.mark > chosen.mark]
+    if better:
+        dear = [tried for tried in better if budget and tried.frame_ms and tried.frame_ms > budget]
         why = (
-            f"the better ones cost more than the budget of {words.ms(budget)}"
-            if budget
-            else "it was asked for"
+            f"what found more of the painted defects costs more than the budget of {words.ms(budget)}"
+            if budget and len(dear) == len(better)
+            else "what found more of the painted defects found hardly more, for its size. Larger pictures always "
+            "make painted defects plainer, and of near equals two heads together are safer than one"
         )
         return f"The release uses {name}: {why}."
     lead = chosen.mark - others[0].mark
