@@ -6,16 +6,13 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from kenpin_wire.errors import ConfigError
-
-if TYPE_CHECKING:
-    from kenpin_models.select import Selection
 
 
 def register(app: typer.Typer) -> None:
@@ -92,6 +89,7 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
 ) -> None:
     """Make a release from pictures of good parts."""
     from kenpin_models.bundle import page_beside
+    from kenpin_models.selection_table import selection_table
     from kenpin_models.train import train as run
     from kenpin_models.wishes import Wishes
 
@@ -116,10 +114,10 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
         print(f"kenpin: {line}", file=sys.stderr)
     manifest = result.manifest
     if result.selection:
-        Console().print(_rehearsal(result.selection))
+        Console().print(selection_table(result.selection))
     pictures = manifest.report["pictures"]
     print(
-        f"{out}: {manifest.release}, head {manifest.report['head']}, {manifest.input} px, "
+        f"{out}: {manifest.release}, head {manifest.report['head']}, input {manifest.input}, "
         f"fitted on {pictures['fitted']} good pictures, {pictures['held_out']} held out, "
         f"threshold {manifest.calibration.threshold:.4g}, {out.stat().st_size / 1e6:.1f} MB\n"
         f"{page_beside(out)}: how it was made, and how far to trust it"
@@ -177,30 +175,6 @@ def export(
         raise ConfigError("no target", where="kenpin export", remedy="Use --coreml.")
     done = export_coreml(file, out, checkpoint)
     print(f"{done.package}: outputs within {done.with_release.relative:.2g} of the release's own encoder")
-
-
-def _rehearsal(selection: Selection) -> Table:
-    table = Table(title="rehearsal: synthetic defects on good pictures that a head had not seen")
-    table.add_column("")
-    table.add_column("head")
-    table.add_column("input")
-    for name in ("AUROC", "found at 5 % FR", "bad AUROC", "bad found", "mark", "frame ms"):
-        table.add_column(name, justify="right")
-    chosen = selection.chosen
-    for row in selection.candidates:
-        numbers = (row.synthetic_auroc, row.synthetic_found, row.bad_auroc, row.bad_found, row.mark)
-        ms = "–" if row.frame_ms is None else f"{row.frame_ms:.1f}{'' if row.affordable else ' !'}"
-        table.add_row(
-            "→" if row is chosen else "",
-            str(row.recipe),
-            str(row.input),
-            *("–" if number is None else f"{number:.3f}" for number in numbers),
-            ms,
-            style="bold" if row is chosen else None,
-        )
-    if not all(row.affordable for row in selection.candidates):
-        table.caption = "! over the budget"
-    return table
 
 
 def _write_json(figures: dict[str, Any], out: str) -> None:

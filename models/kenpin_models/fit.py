@@ -207,7 +207,10 @@ def fit_full_gaussian(
         [_some((patch_embedding(entry, maps) - mean).reshape(-1, depth), share, rng) for entry in features]
     )
     covariance = residuals.T @ residuals / len(residuals) * n / max(1, n - 1)
-    covariance += np.eye(depth) * (1e-2 * np.trace(covariance) / depth + 1e-8)
+    # Pictures that are all alike (black ones) have no residuals, and what they have nothing of must not be enlarged
+    # until the halves' rounding is all there is: places differ by `mean.var` in any case.
+    floor = max(1e-2 * float(np.trace(covariance)) / depth, 1e-6 * float(mean.var(axis=(0, 1)).mean()))
+    covariance += np.eye(depth) * (floor + 1e-8)
     values, vectors = np.linalg.eigh(covariance)
     components = min(depth, int(np.clip((_FULL_NUMBERS / (height * width)) ** 0.5, 16, _FULL_COMPONENTS)))
     strongest = slice(None, -components - 1, -1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from kenpin_models.samples import Progress as Report
 from kenpin_models.samples import silent
@@ -19,14 +19,18 @@ def shown_on(console: Console | None) -> Iterator[Report]:
         yield silent
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks = {}
+    bars = Progress(*columns, console=console)
+    tasks: dict[str, TaskID] = {}
 
-        def report(step: str, done: int, total: int) -> None:
-            if total == 0:
-                return
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
+    def report(step: str, done: int, total: int) -> None:
+        if total == 0:
+            return
+        if step not in tasks:
+            bars.start()  # not before: what is refused first shall not be preceded by an empty line
+            tasks[step] = bars.add_task(step, total=total)
+        bars.update(tasks[step], completed=done, total=total)
 
+    try:
         yield report
+    finally:
+        bars.stop()

@@ -103,6 +103,9 @@ def train(
     with _workdir(workdir) as work, shown_on(console) as progress, threadpool_limits(1, user_api="blas"):
         bench = _Bench(wishes, work, progress)
         paths = list_pictures(good)
+        bad_paths = list_pictures(wishes.bad) if wishes.bad else []
+        if wishes.reference:
+            list_pictures(wishes.reference, recursive=True)  # that it is there; it is read much later
         base = resolve(wishes.encoder, work) if wishes.method == FROZEN else None
         inputs = inputs_for(
             paths,
@@ -113,7 +116,7 @@ def train(
         largest = max(inputs, key=lambda spec: spec.encoded_px)
         samples, warnings = read_samples(paths, largest, step="reading good pictures", progress=progress)
         _check_enough(samples, good)
-        bad, more = _read_bad(wishes.bad, samples, largest, progress)
+        bad, more = _read_bad(bad_paths, samples, largest, progress)
         fitted, held_out = _split(samples, wishes.holdout, rng)
 
         taught = None
@@ -296,13 +299,9 @@ def _check_enough(samples: Sequence[Sample], folder: Path) -> None:
 
 
 def _read_bad(
-    folder: Path | None, good: Sequence[Sample], spec: Input, progress: Progress
+    paths: Sequence[Path], good: Sequence[Sample], spec: Input, progress: Progress
 ) -> tuple[list[Sample], list[str]]:
-    if folder is None:
-        return [], []
-    samples, warnings = read_samples(
-        list_pictures(folder), spec, step="reading bad pictures", progress=progress
-    )
+    samples, warnings = read_samples(paths, spec, step="reading bad pictures", progress=progress)
     both = {sample.id for sample in good}
     warnings += [
         f"left out: {PictureError('it is among the good ones too', where=str(sample.path))}"

@@ -9,6 +9,7 @@ from typing import Any
 from kenpin_models.decoders import KINDS as DECODERS
 from kenpin_models.encoders.resolve import SHIPPED
 from kenpin_models.explore import BUDGET_MS
+from kenpin_models.extras import need
 from kenpin_models.finetune.settings import METHODS
 from kenpin_models.recipes import recipe_for
 from kenpin_wire.errors import ConfigError
@@ -56,7 +57,7 @@ class Wishes:
         """Before the work, not after it.
 
         Raises:
-            ConfigError: naming the argument.
+            ConfigError: naming the argument, also if what it takes is not installed.
         """
         _one_of("method", self.method, (FROZEN, *METHODS))
         _one_of("quantize", self.quantize, ("none", "int8"))
@@ -68,6 +69,12 @@ class Wishes:
                 "it learns the part against other things, and has none",
                 where=f"--method {self.method}",
                 remedy="Give --reference DIR, a tree of folders with pictures of other things; a class a folder.",
+            )
+        if self.method == FROZEN and self.reference is not None:
+            raise ConfigError(
+                "an encoder that is taken as it is learns nothing from other things",
+                where="--reference",
+                remedy="Give --method doc too, or leave it out.",
             )
         if not 0 < self.false_rejects < 1:
             raise ConfigError(
@@ -97,6 +104,15 @@ class Wishes:
                 where="--classifier, --labels",
                 remedy="Give both.",
             )
+        self._check_installed()
+
+    def _check_installed(self) -> None:
+        if self.method != FROZEN:
+            need("torch", "litert_torch", "pytorch_metric_learning", for_what=f"--method {self.method}")
+        if self.decoder != "none":
+            need("torch", "litert_torch", "ai_edge_quantizer", for_what=f"--decoder {self.decoder}")
+        if self.quantize != "none":
+            need("ai_edge_quantizer", for_what=f"--quantize {self.quantize}")
 
     def as_report(self) -> dict[str, Any]:
         """For the manifest: without the folders' names, which are this machine's."""

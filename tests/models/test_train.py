@@ -151,6 +151,7 @@ def test_a_good_picture_among_the_bad_ones_counts_as_good(parts: Parts, tmp_path
         ({"holdout": 1.0}, "a share of 1"),
         ({"name": "No!"}, "'No!'"),
         ({"bad": Path("/nowhere")}, "no such folder"),
+        ({"reference": Path("/nowhere")}, "Give --method doc too"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_is_done(
@@ -162,6 +163,32 @@ def test_a_wrong_argument_is_refused_before_anything_is_done(
         train(parts.good, out, wishes, name=wrong.get("name"))
     assert out.read_bytes() == b"precious"
     assert [path.name for path in tmp_path.iterdir()] == ["x.kenpin"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "says"),
+    [
+        ({"quantize": "int8"}, "--quantize int8: ai_edge_quantizer is not installed here"),
+        ({"decoder": "slim"}, "--decoder slim: torch is not installed here"),
+        ({"method": "doc", "reference": Path()}, "--method doc: torch is not installed here"),
+    ],
+)
+def test_what_is_not_installed_is_told_before_any_picture_is_read(
+    wish: dict[str, Any], says: str, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kenpin_models.extras.find_spec", lambda _name: None)
+    monkeypatch.setattr("kenpin_models.train.read_samples", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(ConfigError, match=says):
+        train(parts.good, tmp_path / "x.kenpin", Wishes(**wish))
+
+
+def test_pictures_that_are_all_black_make_a_release(tmp_path: Path) -> None:
+    (folder := tmp_path / "black").mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number}.png"), np.zeros((64 + number, 64, 3), np.uint8))
+    out = tmp_path / "x.kenpin"
+    train(folder, out, Wishes(head="fusion", size=96))
+    assert out.exists()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
