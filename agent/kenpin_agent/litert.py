@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +85,8 @@ class Model:
         try:
             for name, shape in shapes.items():
                 self._interpreter.resize_tensor_input(self.inputs[name].index, shape)
-            self._interpreter.allocate_tensors()
+            with _first_words_unheard():
+                self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise self._failure("cannot be loaded", error) from None
 
@@ -116,6 +120,31 @@ class Model:
     def _failure(self, what: str, error: Exception) -> ReleaseError:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return self.fault(f"{self._what} {what} ({lines[0][:200]})")
+
+
+@contextmanager
+def _first_words_unheard() -> Iterator[None]:
+    """LiteRT writes past Python to standard error, once in a process, that it made its XNNPACK delegate: no news to
+    anyone, in the middle of a progress bar. Only the first time: what other threads write meanwhile is lost."""
+    if _spoken.is_set():
+        yield
+        return
+    _spoken.set()
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # a process may have no standard error
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+_spoken = threading.Event()
 
 
 def _port(details: Mapping[str, Any]) -> Port:

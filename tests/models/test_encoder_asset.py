@@ -54,3 +54,15 @@ def test_the_export_can_be_made_again(tmp_path: Path) -> None:
     made = json.loads(out.with_suffix(".json").read_text())
     assert made["provenance"] == PROVENANCE["provenance"]
     assert all(made["parity_with_torch"][name]["relative"] <= TOLERANCE for name in ("pooled", *MAPS))
+
+
+def test_the_runtime_says_nothing_past_python() -> None:
+    code = """
+import sys
+from kenpin_models.samples import Eye
+from kenpin_wire.manifest import Input
+Eye(Input(width=96, height=96))
+print("heard", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "heard\n"
