@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from kenpin_wire.messages import ReleaseName
 
 
 def slug(words: str) -> str:
-    """A release's name from any words: what can be none of it becomes `-`."""
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[:48].strip("-") or "release"
+    """A release's name from any words: letters lose their accents, what can be none of it becomes `-`."""
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", words.casefold()) if not unicodedata.combining(c)
+    )
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:48].strip("-") or "release"
 
 
 def release_name(out: Path, name: str | None = None, version: str | None = None) -> ReleaseName:

@@ -224,6 +224,8 @@ def test_a_place_that_cannot_be_written_is_refused_first(where: str, parts: Part
         ("part-1.0.0.kenpin", "part", "1.0.0"),
         ("m6-bolt-2.kenpin", "m6-bolt", "2"),
         ("Lid_A-1.2.0+b3.kenpin", "lid-a", "1.2.0+b3"),
+        ("Türgriff groß-1.kenpin", "turgriff-gross", "1"),
+        ("検品-1.kenpin", "release", "1"),
         ("part.kenpin", "part", None),
     ],
 )
