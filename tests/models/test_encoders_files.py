@@ -15,10 +15,12 @@ from kenpin_models.encoders.parity import compare, outputs_of
 from kenpin_models.encoders.plan import parse_plan
 from kenpin_models.encoders.quantize import TOLERANCE, quantize
 from kenpin_models.export_coreml import export_coreml
-from kenpin_models.train import TrainResult
+from kenpin_models.train import TrainResult, train
+from kenpin_models.wishes import Wishes
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.manifest import Input
 from support import require
+from support.rendered_parts import Parts
 from support.small_release import part
 
 SMALL = "mobilenetv2-0.5:block3@maps=1,3@weights=none@embedding=8"
@@ -128,3 +130,16 @@ def test_a_releases_encoder_becomes_a_core_ml_package_that_gives_the_same(
     save_encoder(build(parse_plan("efficientnet-lite0@weights=none")), other)
     with pytest.raises(ConfigError, match="differs from the release's"):
         export_coreml(trained.file, tmp_path / "discs.mlpackage", other)
+
+
+@pytest.mark.slow
+def test_an_encoder_with_an_embedding_becomes_a_core_ml_package_from_its_kept_weights(
+    exported: tuple[Any, EncoderFile], parts: Parts, tmp_path: Path
+) -> None:
+    pytest.importorskip("coremltools")
+    module, encoder = exported
+    save_encoder(module, tmp_path / "small.pt")
+    wishes = Wishes(encoder=str(encoder.file), head="cosine", size=96)
+    made = train(parts.good, tmp_path / "small.kenpin", wishes, version="1")
+    package = export_coreml(made.file, tmp_path / "small.mlpackage", tmp_path / "small.pt")
+    assert package.with_release.relative < 1e-5

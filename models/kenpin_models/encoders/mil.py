@@ -83,8 +83,10 @@ _OPERATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "conv": _conv,
     "expand_dims": lambda given: given["x"].unsqueeze(int(given["axes"][0])),
     "linear": lambda given: torch.nn.functional.linear(given["x"], given["weight"], given["bias"]),
+    "maximum": lambda given: torch.maximum(*map(torch.as_tensor, (given["x"], given["y"]))),
     "pad": _pad,
     "reduce_l2_norm": lambda given: _reduced(given, torch.linalg.vector_norm),
     "reduce_mean": lambda given: _reduced(given, torch.mean),
+    "tile": lambda given: given["x"].tile(given["reps"].tolist()),
     "transpose": lambda given: given["x"].permute(given["perm"].tolist()),
 }
