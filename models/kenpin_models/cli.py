@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,7 +111,7 @@ def train(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
         seed=seed,
     )
     result = run(good, out, wishes, workdir=workdir, console=Console(stderr=True))
-    for line in result.warnings:
+    for line in _some(result.warnings):
         print(f"kenpin: {line}", file=sys.stderr)
     manifest = result.manifest
     if result.selection:
@@ -175,6 +176,21 @@ def export(
         raise ConfigError("no target", where="kenpin export", remedy="Use --coreml.")
     done = export_coreml(file, out, checkpoint)
     print(f"{done.package}: outputs within {done.with_release.relative:.2g} of the release's own encoder")
+
+
+def _some(lines: Sequence[str]) -> Sequence[str]:
+    """Of very many the first, and the last, which is the threshold's."""
+    if len(lines) <= _MOST_LINES:
+        return lines
+    left = len(lines) - _MOST_LINES + 1
+    return [
+        *lines[: _MOST_LINES - 2],
+        f"{left} more like these; the release's manifest has them all",
+        lines[-1],
+    ]
+
+
+_MOST_LINES = 12
 
 
 def _write_json(figures: dict[str, Any], out: str) -> None:

@@ -141,6 +141,18 @@ def test_json_goes_to_a_file_too(
     assert "left out: the release was fitted on them" in result.stdout
 
 
+def test_many_pictures_left_out_are_not_all_told(app: typer.Typer, parts: Parts, tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    shutil.copytree(parts.good, good)
+    for number in range(30):
+        (good / f"part-{number}b.png").write_bytes(b"nothing")
+    arguments = ["train", str(good), "-o", str(tmp_path / "x.kenpin"), "--size", "96", "--head", "cosine"]
+    lines = CliRunner().invoke(app, arguments).stderr.splitlines()
+    assert sum("left out" in line for line in lines) == 10
+    assert any("20 more like these" in line for line in lines)
+    assert "the threshold is an estimate" in lines[-1]
+
+
 def test_train_prints_what_it_chose_from(app: typer.Typer, parts: Parts, tmp_path: Path) -> None:
     out = tmp_path / "discs.kenpin"
     result = CliRunner().invoke(app, ["train", str(parts.good), "-o", str(out), "--size", "96"])
