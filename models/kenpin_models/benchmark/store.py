@@ -82,17 +82,24 @@ def _read(file: Path) -> Result | None:
 _SILENT = frozenset(
     {
         "kenpin_agent.containers",
+        "kenpin_agent.files",
+        "kenpin_agent.litert",
         "kenpin_agent.seams",
+        "kenpin_models.encoder_file",
         "kenpin_models.extras",
         "kenpin_models.hush",
+        "kenpin_models.naming",
         "kenpin_models.progress",
+        "kenpin_models.wishes",
+        "kenpin_wire",
         "kenpin_wire.errors",
         "kenpin_wire.faults",
         "kenpin_wire.manifest",
         "kenpin_wire.messages",
     }
 )
-"""What they say goes to a person or over the wire, or is among a result's other facts: no figure follows from it."""
+"""They open and name files, say something to a person or over the wire, or hold what is among a result's other facts:
+no figure follows from their code."""
 
 
 def _closure(module: str, seen: set[str]) -> Iterator[str]:
