@@ -3,8 +3,7 @@
 What is ranked is the share of defects that would be found where one good part in twenty is rejected. Counting them
 one by one is coarse with thirty good pictures; instead each defect counts with the chance that it would be found,
 were good parts' scores normally distributed: Φ(z − 1.64), z its score in standard deviations above the good ones.
-Of forty ways of ranking that were tried on nine sets this chose a head as well as any, and head and input together
-(0.0046 below the best image AUROC on the mean, 0.027 at worst; docs/measurements.md).
+That is smooth, and chooses a head about as well as any ranking that was tried (docs/measurements.md).
 
 Each kind and size of synthetic defect counts the same, down to sizes that no head finds: what is averaged is how far
 down a head still sees.
