@@ -321,6 +321,8 @@ def _summary(manifest: Manifest) -> dict[str, Any]:
     return {
         "head": manifest.head.kind,
         "encoder": manifest.encoder.architecture,
+        "precision": manifest.encoder.precision,
+        "decoder": manifest.decoder.kind if manifest.decoder else None,
         "input": str(manifest.input),
         "threshold": manifest.calibration.threshold,
         "false_rejects": manifest.calibration.false_rejects,

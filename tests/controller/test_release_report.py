@@ -24,6 +24,7 @@ def test_it_comes_with_the_release_and_the_release_comes_back_whole(api, make):
     file = make.release(report=REPORT)
     added = api.post("/releases", content=file).json()
     assert added["summary"]["report"] is True
+    assert (added["summary"]["precision"], added["summary"]["decoder"]) == ("float32", None)
     assert api.get("/releases/metal-1").json() == added
     report = api.get("/releases/metal-1/report")
     assert (report.status_code, report.content) == (200, REPORT)

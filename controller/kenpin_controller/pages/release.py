@@ -152,7 +152,7 @@ def _facts(record: ReleaseRecord) -> list[tuple[str, str]]:
     """Whatever its summary says; a release of another version may say less."""
     summary: dict[str, Any] = record.summary
     threshold, rate = summary.get("threshold"), summary.get("false_rejects")
-    labels = summary.get("labels")
+    labels, decoder = summary.get("labels"), summary.get("decoder")
     fitted, held_out = summary.get("pictures"), summary.get("calibrated_on")
     uploaded = datetime.fromtimestamp(record.uploaded_s).strftime("%d %b %Y %H:%M")
     facts = [
@@ -164,6 +164,8 @@ def _facts(record: ReleaseRecord) -> list[tuple[str, str]]:
         ("Meant to reject", f"{100 * rate:g} % of good parts" if isinstance(rate, int | float) else None),
         ("Input", summary.get("input")),
         ("Encoder", summary.get("encoder")),
+        ("Numbers", summary.get("precision")),
+        ("Draws the heatmap", f"{decoder} decoder" if decoder else None),
         ("Names normal parts", words.count(labels, "label") if isinstance(labels, int) and labels else None),
         ("Size", words.size_text(record.size)),
         ("SHA-256", record.sha256[:12]),
