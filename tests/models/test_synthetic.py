@@ -80,3 +80,12 @@ def test_a_nudged_picture_keeps_its_shape_and_its_colours(image: Image, seed: in
     assert nudged.shape == image.shape
     assert image.min() <= nudged.min()
     assert nudged.max() <= image.max()
+
+
+def test_a_wide_blur_of_a_large_picture_is_as_smooth_as_a_blur_is() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), np.uint8)
+    blurred = add_defect(image, Kind.BLUR, 0.16, np.random.default_rng(1))
+    inside = cv2.erode(blurred.mask, np.ones((41, 41), np.uint8)) > 0
+    assert inside.any()
+    assert blurred.image[inside].std() < 0.2 * image[inside].std()
