@@ -186,7 +186,8 @@ def _blur(spot: _Spot, rng: np.random.Generator) -> Image:
 
 
 def _smooth(pixels: Image, sigma_px: float) -> Image:
-    """A Gaussian blur; a wide one on a smaller copy, which nobody can tell apart (σ 96 px over 1200 × 1200 px: 3 ms, not 1 s)."""
+    """A Gaussian blur; a wide one on a smaller copy, within 4 grey levels of it (σ 96 px over 1200 × 1200 px: 3 ms,
+    not 1 s)."""
     factor = int(sigma_px // _WIDE_PX)
     if factor < 2:
         return np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma_px), np.uint8)
