@@ -67,6 +67,22 @@ def inputs_for(paths: Sequence[Path], size_px: int | None, *, several: bool, str
     return [spec for spec in inputs if spec.encoded_px >= _LEAST_SHARE * DEFAULT_SIZE_PX**2] or inputs[-1:]
 
 
+def affordable(inputs: Sequence[Input], encoder: EncoderFile, budget_ms: float) -> list[Input]:
+    """Those of the inputs that the encoder alone looks at within the budget; the cheapest in any case.
+
+    Asked before pictures are read: they are kept as large as the largest input wants them.
+    """
+    cheapest, *others = sorted(inputs, key=lambda spec: spec.encoded_px)
+    kept = [cheapest]
+    for spec in others:
+        width, height = spec.picture_px
+        grey = np.full((height, width, 3), 128, np.uint8)
+        if _least_ms(Eye(spec, encoder, threads=1), grey, runs=3) > budget_ms:
+            break
+        kept.append(spec)
+    return kept
+
+
 def explore(
     samples: Sequence[Sample],
     bad: Sequence[Sample],
@@ -80,8 +96,7 @@ def explore(
 ) -> Explored:
     """Rehearse heads at each input and choose.
 
-    The cheapest input is tried with all heads, larger ones with the best of them, as long as a frame stays within
-    the budget.
+    The cheapest input is tried with all heads, larger ones with the best of them.
 
     Args:
         samples: The good pictures to fit on, read for the largest of `inputs`.
@@ -94,8 +109,6 @@ def explore(
     for spec in sorted(inputs, key=lambda spec: spec.encoded_px):
         timed = Eye(spec, encoder, threads=1)
         image = samples[0].image
-        if candidates and _least_ms(timed, image) > budget_ms:
-            break
         results[spec], fitter = _rehearse_at(
             spec, samples, bad, contenders, encoder, seed=seed, progress=progress
         )
@@ -147,11 +160,11 @@ def _rehearse_at(
     return rehearsed, Fitter(all_features(seen), eye.encoder.maps, seed)
 
 
-def _least_ms(eye: Eye, image: Image, head: Head | None = None) -> float:
+def _least_ms(eye: Eye, image: Image, head: Head | None = None, runs: int = _TIMED_RUNS) -> float:
     """From frame to verdict, or to what the encoder saw: the fastest of a few runs in the thread's own time, so that
     a busy machine does not change what is chosen."""
     times = []
-    for _ in range(_TIMED_RUNS):
+    for _ in range(runs):
         start = time.thread_time()
         features = eye.see(image)
         if head is not None:

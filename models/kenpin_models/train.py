@@ -29,7 +29,7 @@ from kenpin_models.encoder_file import EncoderFile
 from kenpin_models.encoders.plan import EncoderPlan, parse_plan
 from kenpin_models.encoders.quantize import quantize
 from kenpin_models.encoders.resolve import SHIPPED, resolve
-from kenpin_models.explore import Explored, copies_for, explore, inputs_for
+from kenpin_models.explore import Explored, affordable, copies_for, explore, inputs_for
 from kenpin_models.finetune.settings import method_named
 from kenpin_models.finetune.tune import FineTuned, fine_tune
 from kenpin_models.fit import Fitter
@@ -113,6 +113,8 @@ def train(
             several=wishes.head == "auto" and wishes.method == FROZEN,
             stride_px=base.stride_px if base else 16,
         )
+        if base is not None and len(inputs) > 1:
+            inputs = affordable(inputs, base, wishes.budget_ms)
         largest = max(inputs, key=lambda spec: spec.encoded_px)
         samples, warnings = read_samples(paths, largest, step="reading good pictures", progress=progress)
         _check_enough(samples, good)
