@@ -63,7 +63,9 @@ def facts(row: Row, seed: int, lab: Lab) -> Result:
         return own | {"code": code_hash("kenpin_models.benchmark.published")}
     if _by_train(row):
         return own | {"code": training_code()}
-    code = code_hash("kenpin_models.rehearse", without=("kenpin_models.recipes",))
+    # Recipes are among the facts; no defects are painted and no copies nudged.
+    unused = ("recipes", "samples", "synthetic", "augment")
+    code = code_hash("kenpin_models.rehearse", without=tuple(f"kenpin_models.{name}" for name in unused))
     return own | {"code": code, "recipe": repr(recipe_for(row.head))}
 
 

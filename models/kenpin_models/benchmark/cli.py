@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +36,9 @@ def seeds(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
     quick: Annotated[
         bool, typer.Option("--quick", help="A few hundred pictures, one seed: under a minute.")
     ] = False,
+    n_seeds: Annotated[
+        int, typer.Option("--seeds", min=1, max=9, help="As many; the published figures are means of 3.")
+    ] = 3,
     timings_only: Annotated[
         bool,
         typer.Option("--timings-only", help="Take all times anew, on a quiet machine, and nothing else."),
@@ -52,7 +55,7 @@ def seeds(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
     from kenpin_models.benchmark.seeds import run_seeds
 
     _check_folder(out)
-    setting = QUICK if quick else FULL
+    setting = QUICK if quick else replace(FULL, seeds=tuple(range(n_seeds)))
     found = run_seeds(
         data, work or default_work(), setting, timings_only=timings_only, console=Console(stderr=True)
     )
