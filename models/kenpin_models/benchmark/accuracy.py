@@ -65,7 +65,11 @@ def facts(row: Row, seed: int, lab: Lab) -> Result:
         return own | {"code": training_code()}
     # Recipes are among the facts; no defects are painted and no copies nudged.
     unused = ("recipes", "samples", "synthetic", "augment")
-    code = code_hash("kenpin_models.rehearse", without=tuple(f"kenpin_models.{name}" for name in unused))
+    code = code_hash(
+        "kenpin_models.rehearse",
+        "kenpin_agent.prepare",
+        without=tuple(f"kenpin_models.{name}" for name in unused),
+    )
     return own | {"code": code, "recipe": repr(recipe_for(row.head))}
 
 

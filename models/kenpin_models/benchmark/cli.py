@@ -37,7 +37,7 @@ def seeds(  # noqa: PLR0917 (typer makes options of them; nobody calls this by p
         bool, typer.Option("--quick", help="A few hundred pictures, one seed: under a minute.")
     ] = False,
     n_seeds: Annotated[
-        int, typer.Option("--seeds", min=1, max=9, help="As many; the published figures are means of 3.")
+        int, typer.Option("--seeds", min=1, max=9, help="As many; the page in the repository has 3.")
     ] = 3,
     timings_only: Annotated[
         bool,
