@@ -75,7 +75,7 @@ class Setting:
     seeds: tuple[int, ...]
     baselines: tuple[Row, ...] = BASELINE_ROWS
     heads: tuple[str, ...] = ("auto", *HEADS)
-    few_heads: tuple[str, ...] = ("auto", *KINDS)
+    few_heads: tuple[str, ...] = ("auto", *HEADS)
     taught: tuple[str, ...] = TAUGHT
     taught_heads: tuple[str, ...] = HEADS
     int8_heads: tuple[str, ...] = ("auto", *KINDS)
