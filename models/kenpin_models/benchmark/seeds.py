@@ -121,7 +121,9 @@ class _Run:
         times = {}
         for done, row in enumerate(rows):
             self._progress("taking times", done, len(rows))
-            times[row] = costs.of(row)
+            found = self.attempt(f"times of {row.name}", partial(costs.of, row))
+            if found is not None:
+                times[row] = found
         self._progress("taking times", len(rows), len(rows))
         return times
 

@@ -98,7 +98,9 @@ def find_decoder(lab: Lab) -> Path:
     Raises:
         ConfigError: if it cannot be made here.
     """
-    facts = {"code": code_hash("kenpin_models.decoders.published", "kenpin_models.decoders.export")}
+    learning = ("decoders", "decoders.pictures", "samples")
+    unused = tuple(f"kenpin_models.{name}" for name in learning)
+    facts = {"code": code_hash("kenpin_models.decoders.published", without=unused)}
     file = lab.store.file("decoder-published", facts, "-network.tflite")
 
     def make() -> Result:
