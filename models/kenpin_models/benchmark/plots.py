@@ -21,7 +21,7 @@ COLOURS = {
     "triplet": "#7a4fa3",
 }
 OTHER = "#444444"
-_PLAIN = ("frozen", "float32")
+_CROWD = 0.96
 
 
 def draw_plots(found: Document, folder: Path) -> list[tuple[str, str]]:
@@ -75,17 +75,15 @@ def _roc(figure: Any, found: Document) -> None:
 def _cost(figure: Any, found: Document) -> None:
     axes = figure.subplots()
     timed = [line for line in found.lines if line.times and line.row.good is None]
-    # Others would hide each other.
-    named = [
-        line for line in timed if line.row.is_baseline or (line.row.method, line.row.precision) == _PLAIN
-    ]
+    best = _best_of_each(found)
     for line in timed:
         assert line.times is not None
         where, colour = (line.times.frame_ms, line.auroc.mean), _colour(line)
         axes.scatter(
             *where, s=30, edgecolor=colour, facecolor="none" if line.row.precision == "int8" else colour
         )
-        if line in named or line in _best_of_each(found):
+        # The crowd of good ones would hide each other's names.
+        if line.row.is_baseline or line in best or line.auroc.mean < _CROWD:
             axes.annotate(line.row.head, where, xytext=(5, 3), textcoords="offset points", fontsize=7)
     for method in dict.fromkeys(line.row.method for line in timed):
         axes.scatter([], [], color=COLOURS.get(method, OTHER), label=method)
