@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from kenpin_agent.heads import Head
-from kenpin_agent.seams import Image
 from kenpin_models.encoder_file import EncoderFile
 from kenpin_models.fit import Fitter
 from kenpin_models.recipes import Recipe
@@ -77,7 +76,7 @@ def affordable(inputs: Sequence[Input], encoder: EncoderFile, budget_ms: float) 
     for spec in others:
         width, height = spec.picture_px
         grey = np.full((height, width, 3), 128, np.uint8)
-        if _least_ms(Eye(spec, encoder, threads=1), grey, runs=3) > budget_ms:
+        if _least_ms(partial(Eye(spec, encoder, threads=1).see, grey), runs=3) > budget_ms:
             break
         kept.append(spec)
     return kept
@@ -109,13 +108,16 @@ def explore(
     for spec in sorted(inputs, key=lambda spec: spec.encoded_px):
         timed = Eye(spec, encoder, threads=1)
         image = samples[0].image
+        encode_ms = _least_ms(partial(timed.see, image))
+        features = timed.see(image)
         results[spec], fitter = _rehearse_at(
             spec, samples, bad, contenders, encoder, seed=seed, progress=progress
         )
         ranked = rank(results[spec], spec)
         for candidate in ranked:
             spreads = {member: results[spec][member].spread for member in candidate.recipe.members}
-            frame_ms = _least_ms(timed, image, fitter.head(candidate.recipe, spreads))
+            head = fitter.head(candidate.recipe, spreads)
+            frame_ms = encode_ms + _least_ms(partial(head.assess, features))
             affordable = frame_ms <= budget_ms
             candidates.append(replace(candidate, frame_ms=frame_ms, affordable=affordable))
         contenders = [candidate.recipe for candidate in ranked[:_CONTENDERS]]
@@ -160,14 +162,11 @@ def _rehearse_at(
     return rehearsed, Fitter(all_features(seen), eye.encoder.maps, seed)
 
 
-def _least_ms(eye: Eye, image: Image, head: Head | None = None, runs: int = _TIMED_RUNS) -> float:
-    """From frame to verdict, or to what the encoder saw: the fastest of a few runs in the thread's own time, so that
-    a busy machine does not change what is chosen."""
+def _least_ms(work: Callable[[], object], runs: int = _TIMED_RUNS) -> float:
+    """The fastest of a few runs in the thread's own time, so that a busy machine does not change what is chosen."""
     times = []
     for _ in range(runs):
         start = time.thread_time()
-        features = eye.see(image)
-        if head is not None:
-            head.assess(features)
+        work()
         times.append((time.thread_time() - start) * 1000)
     return min(times)

@@ -7,7 +7,8 @@ threshold both read the same rehearsal. The pictures are encoded once; only the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,17 +16,21 @@ import numpy.typing as npt
 
 from kenpin_agent.encoder import Features
 from kenpin_agent.heads import Head, top_mean
+from kenpin_agent.seams import Image
+from kenpin_models.ahead import ahead
 from kenpin_models.augment import nudge
 from kenpin_models.fit import MIN_PICTURES, Fitter, Spread
 from kenpin_models.recipes import Recipe
 from kenpin_models.samples import Eye, Progress, Sample, silent
-from kenpin_models.synthetic import SIZES, Kind, add_defect
+from kenpin_models.synthetic import SIZES, Defective, Kind, add_defect
 
 FOLDS = 5
 MAX_PICTURES = 100
 """More good pictures than these change neither choice nor threshold by much; a random subset is taken."""
 
-MAX_DEFECTS = 400
+MAX_DEFECTS = 320
+
+_FOLDS_AT_A_TIME = 2  # threads; the products let the other one run
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,16 @@ def see_good(
     samples: Sequence[Sample], eye: Eye, rng: np.random.Generator, *, copies: int, progress: Progress = silent
 ) -> list[Seen]:
     """Encode good pictures and `copies` nudged copies of each."""
+
+    def images() -> Iterator[tuple[Image, list[Image]]]:
+        for sample in samples:
+            image = sample.image
+            yield image, [nudge(image, rng) for _ in range(copies)]
+
     seen = []
-    for done, sample in enumerate(samples):
+    for done, (image, nudged) in enumerate(ahead(images())):
         progress("looking at good pictures", done, len(samples))
-        image = sample.image
-        nudged = tuple(eye.see(nudge(image, rng)) for _ in range(copies))
-        seen.append(Seen(eye.see(image), nudged))
+        seen.append(Seen(eye.see(image), tuple(eye.see(copy) for copy in nudged)))
     progress("looking at good pictures", len(samples), len(samples))
     return seen
 
@@ -100,14 +109,18 @@ def paint(
     many pictures as many in turn as `most` allows."""
     cells = [(kind, size) for size in SIZES for kind in Kind]
     each = max(1, min(len(cells), most // len(samples)))
+
+    def images() -> Iterator[tuple[int, Defective]]:
+        for index, sample in enumerate(samples):
+            image = sample.image
+            for turn in range(each):
+                kind, size = cells[(index * each + turn) % len(cells)]
+                yield index, add_defect(image, kind, size, rng)
+
     painted = []
-    for index, sample in enumerate(samples):
+    for index, defect in ahead(images()):
         progress("painting defects", index, len(samples))
-        image = sample.image
-        for turn in range(each):
-            kind, size = cells[(index * each + turn) % len(cells)]
-            defective = add_defect(image, kind, size, rng)
-            painted.append(Painted(index, kind, size, eye.see(defective.image)))
+        painted.append(Painted(index, defect.kind, defect.size, eye.see(defect.image)))
     progress("painting defects", len(samples), len(samples))
     return painted
 
@@ -132,25 +145,28 @@ def rehearse(
     """
     folds = split_folds(len(good), seed)
     single = list(dict.fromkeys(part for recipe in recipes for part in (recipe.members or (recipe,))))
+
+    def score(fold: frozenset[int]) -> list[_Scores]:
+        shown = [seen for index, seen in enumerate(good) if index not in fold]
+        fitter = Fitter(all_features(shown), maps, seed)
+        kept = [good[index].features for index in fold]
+        defects = [defect.features for defect in painted if defect.picture in fold]
+        return [_scores(fitter.head(recipe), kept, defects, bad) for recipe in single]
+
     rehearsed = {recipe: Rehearsed() for recipe in single}
     good_scores = {recipe: np.zeros((3, len(good))) for recipe in single}
     bad_scores = {recipe: np.zeros((len(folds), len(bad))) for recipe in single}
-    done = 0
-    for number, fold in enumerate(folds):
-        shown = [seen for index, seen in enumerate(good) if index not in fold]
-        fitter = Fitter(all_features(shown), maps, seed)
-        on_fold = [defect for defect in painted if defect.picture in fold]
-        for recipe in single:
-            progress("rehearsing heads", done, len(folds) * len(single))
-            head = fitter.head(recipe)
-            for index in fold:
-                good_scores[recipe][:, index] = _score_and_patches(head, good[index].features)
-            for defect in on_fold:
-                cell = rehearsed[recipe].defects.setdefault((defect.kind, defect.size), [])
-                cell.append(head.score(defect.features))
-            bad_scores[recipe][number] = [head.score(features) for features in bad]
-            done += 1
-    progress("rehearsing heads", done, done)
+    with ThreadPoolExecutor(_FOLDS_AT_A_TIME) as pool:
+        for number, (fold, found) in enumerate(zip(folds, pool.map(score, folds), strict=True)):
+            progress("rehearsing heads", number, len(folds))
+            on_fold = [defect for defect in painted if defect.picture in fold]
+            for recipe, scores in zip(single, found, strict=True):
+                good_scores[recipe][:, list(fold)] = np.transpose(scores.good)
+                bad_scores[recipe][number] = scores.bad
+                for defect, value in zip(on_fold, scores.defects, strict=True):
+                    cell = rehearsed[recipe].defects.setdefault((defect.kind, defect.size), [])
+                    cell.append(value)
+    progress("rehearsing heads", len(folds), len(folds))
     for recipe, result in rehearsed.items():
         result.good, result.limits, result.normals = good_scores[recipe].tolist()
         result.bad = bad_scores[recipe].mean(axis=0).tolist()
@@ -197,6 +213,26 @@ def split_folds(n: int, seed: int) -> list[frozenset[int]]:
 def patch_limit(patch_scores: npt.NDArray[np.float32]) -> float:
     """A picture's oddest patches as one number, on the heatmap's own scale."""
     return top_mean(patch_scores, _LIMIT_SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Of a head fitted without a fold: of the fold's good pictures (see `_score_and_patches`), of the defects painted
+    on them, and of the labelled bad pictures."""
+
+    good: list[tuple[float, float, float]]
+    defects: list[float]
+    bad: list[float]
+
+
+def _scores(
+    head: Head, good: Sequence[Features], defects: Sequence[Features], bad: Sequence[Features]
+) -> _Scores:
+    return _Scores(
+        [_score_and_patches(head, features) for features in good],
+        [head.score(features) for features in defects],
+        [head.score(features) for features in bad],
+    )
 
 
 def _score_and_patches(head: Head, features: Features) -> tuple[float, float, float]:

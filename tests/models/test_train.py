@@ -182,13 +182,19 @@ def test_what_is_not_installed_is_told_before_any_picture_is_read(
         train(parts.good, tmp_path / "x.kenpin", Wishes(**wish))
 
 
-def test_pictures_that_are_all_black_make_a_release(tmp_path: Path) -> None:
+def test_pictures_that_are_all_black_make_a_release_and_a_warning(tmp_path: Path) -> None:
     (folder := tmp_path / "black").mkdir()
     for number in range(6):
         cv2.imwrite(str(folder / f"{number}.png"), np.zeros((64 + number, 64, 3), np.uint8))
     out = tmp_path / "x.kenpin"
-    train(folder, out, Wishes(head="fusion", size=96))
+    result = train(folder, out, Wishes(head="fusion", size=96))
     assert out.exists()
+    assert any("nothing is to be seen" in warning for warning in result.warnings)
+
+
+def test_a_release_is_called_one(parts: Parts, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Let it end in .kenpin"):
+        train(parts.good, tmp_path / "x.zip")
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
