@@ -89,7 +89,7 @@ def test_a_channel_of_bytes_has_no_message():
 
 @pytest.mark.parametrize("channel", JSON_CHANNELS)
 def test_only_identity_has_no_default(channel):
-    identity = {"id", "rev", "sha256", "release", "size"}
+    identity = {"id", "name", "rev", "sha256", "release", "size"}
     required = {name for name, field in CONTRACT[channel].model.model_fields.items() if field.is_required()}
     assert required <= identity
 

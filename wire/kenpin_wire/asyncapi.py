@@ -21,14 +21,14 @@ from kenpin_wire.topics import ALL_DEVICES, DEFAULT_PREFIX, WITH_ARGUMENT, Chann
 
 Json = dict[str, Any]
 
-_ARGUMENTS = {Channel.SET_BLOB: "sha256", Channel.CMD: "verb", Channel.REPLY: "id"}
+_ARGUMENTS = {Channel.SET_BLOB: "sha256", Channel.SET_META: "id", Channel.CMD: "verb", Channel.REPLY: "id"}
 _PARAMETERS = {
     "site": "The site; 1 to 32 of a-z, 0-9 and '-'.",
     "line": "The line; 1 to 32 of a-z, 0-9 and '-'.",
     "device": "The device: its name, its MQTT user name and its certificate's CN; like a site's.",
     "sha256": "SHA-256 of the file that the block belongs to, as 64 hexadecimal digits.",
     "verb": "What to do; 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.",
-    "id": "The command's id; 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.",
+    "id": "The command's or request's id; 1 to 64 of A-Z, a-z, 0-9, '_' and '-'.",
 }
 _RULES = (
     "Unknown fields are ignored. An enumerated field may hold a value that the reader does not know. Every "

@@ -237,6 +237,8 @@ class DesiredConfig(Message):
     (the line's settings, then the device's own configuration file)."""
 
     rev: NonNegative
+    expires: AwareDatetime | None = None
+    """Not to be taken up after this; None for never."""
     threshold: Threshold | None = None
     inspection: bool | None = None
     heatmap_every: NonNegative | None = None
@@ -268,8 +270,60 @@ class ReleaseName(Part):
         return f"{self.name}-{self.version}"
 
 
+class ShadowPolicy(Part):
+    """How long a candidate judges live frames beside the release that runs, before it takes over."""
+
+    frames: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    max_s: Annotated[FiniteFloat, Field(gt=0)] = 3600.0
+    """It ends after so long with the frames that it has."""
+    min_frames: Annotated[int, Field(ge=1)] = 30
+    """With fewer by then, the deployment ends as timed out."""
+
+
+class TrialPolicy(Part):
+    """What a candidate must stand once it runs; until then the old release is put back by itself."""
+
+    frames: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    min_s: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """Live seconds that it must have run, however many frames it judged."""
+    max_s: Annotated[FiniteFloat, Field(gt=0)] = 600.0
+    """A trial that has not ended by then is failed; seconds in which the camera gave nothing or inspection was off
+    don't count."""
+    late_ms: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """A verdict that comes later after its frame is late; more than one in ten fail the trial."""
+    memory_mb: Annotated[FiniteFloat, Field(gt=0)] | None = 100.0
+    """It may take so much more memory than the agent took before."""
+    max_c: FiniteFloat | None = None
+    """The board's own limit if none."""
+    reject_rate: Fraction | None = None
+    """Rejecting clearly more than this share of frames fails the trial (a binomial test)."""
+
+
+class Policy(Part):
+    """How a release gets from a device's disk to its line."""
+
+    shadow: ShadowPolicy | None = None
+    approval: bool = False
+    """Wait in `staged` for an order of the same release whose `decision` is `activate`."""
+    trial: TrialPolicy = Field(default_factory=TrialPolicy)
+
+
+class Decision(StrEnum):
+    """What a desired release asks for."""
+
+    INSTALL = "install"
+    ACTIVATE = "activate"
+    """Of the release that waits, staged or shadowing: switch to it now."""
+    CANCEL = "cancel"
+    """Of the release that is on its way: leave everything as it is."""
+
+
+AnyDecision = Annotated[Decision | str, Field(union_mode="left_to_right"), BeforeValidator(_text)]
+
+
 class DesiredRelease(Message):
-    """Which release the device shall run; it fetches the file itself, by its hash."""
+    """Which release the device shall run; it fetches the file itself, by its hash. A newer `rev` about the release
+    that is on its way decides about it; about the one that ran before, it is the way back."""
 
     rev: NonNegative
     release: ReleaseName
@@ -277,6 +331,10 @@ class DesiredRelease(Message):
     size: Annotated[int, Field(gt=0)]
     block_size: Annotated[int, Field(gt=0, le=BLOCK_BYTES)] = BLOCK_BYTES
     rollout: str = ""
+    decision: AnyDecision = Decision.INSTALL
+    policy: Policy = Field(default_factory=Policy)
+    expires: AwareDatetime | None = None
+    """Not to be taken up after this; None for never."""
 
 
 class ReportedRelease(Message):
@@ -284,6 +342,8 @@ class ReportedRelease(Message):
 
     rev: NonNegative = 0
     installed: ReleaseName | None = None
+    previous: ReleaseName | None = None
+    """What ran before, and lies in the other slot still: the way back needs no fetching."""
     latest: ReleaseName | None = None
     """The one last asked for, whatever became of it."""
     sha256: Sha256 | None = None
@@ -301,6 +361,15 @@ class BlockRequest(Message):
     start: NonNegative = 0
     count: Annotated[int, Field(ge=1, le=MAX_BLOCKS_PER_REQUEST)] = 1
     block_size: Annotated[int, Field(gt=0, le=BLOCK_BYTES)] = BLOCK_BYTES
+
+
+class MetadataRequest(Message):
+    """Asks for a part of a metadata file of the site's TUF repository; answered on `set/meta` under the same `id`."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    name: Annotated[str, Field(pattern=r"^[0-9a-z_.-]{1,80}$")]
+    """Such as `timestamp.json` or `3.root.json`."""
+    offset: NonNegative = 0
 
 
 class EventAck(Message):

@@ -25,6 +25,7 @@ class Channel(StrEnum):
     SCORE = "score"
     SCORE_AGG = "score/agg"
     EVENT_ANOMALY = "event/anomaly"
+    EVENT_DISAGREEMENT = "event/disagreement"
     HEATMAP = "heatmap"
     PICTURE = "picture"
     TELEMETRY = "telemetry"
@@ -33,16 +34,19 @@ class Channel(StrEnum):
     REPORTED_CONFIG = "reported/config"
     SET_RELEASE = "set/release"
     REPORTED_RELEASE = "reported/release"
+    REPORTED_SHADOW = "reported/shadow"
     BLOB_REQ = "blob/req"
     SET_BLOB = "set/blob"
+    META_REQ = "meta/req"
+    SET_META = "set/meta"
     SET_ACK = "set/ack"
     CMD = "cmd"
     REPLY = "reply"
     LOG = "log"
 
 
-WITH_ARGUMENT = frozenset({Channel.SET_BLOB, Channel.CMD, Channel.REPLY})
-"""Channels whose topic ends with one more level: a blob's sha256, a verb, a command's id."""
+WITH_ARGUMENT = frozenset({Channel.SET_BLOB, Channel.SET_META, Channel.CMD, Channel.REPLY})
+"""Channels whose topic ends with one more level: a blob's sha256, a request's id, a verb, a command's id."""
 
 ALL_DEVICES = "_all"
 """Stands in a device's place for a whole line; no device can have this name."""

@@ -1,0 +1,37 @@
+"""A message that is signed, and what exactly the signature is of.
+
+The signature covers the topic too, so that what was said to one device means nothing to another.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kenpin_wire.messages import Message
+
+_CONTEXT = b"kenpin signed message v1"
+
+
+class Signed(Message):
+    """An envelope around a message of a channel that is signed (`ChannelSpec.signed`).
+
+    Attributes:
+        payload: The message's own JSON text; its bytes are what is signed, so that nothing need be canonical.
+        key: The key's id: the SHA-256 of its 32 public bytes, in hex.
+        signature: Ed25519 (RFC 8032), in base64.
+    """
+
+    payload: Annotated[str, Field(max_length=100_000)]
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+
+
+def signed_bytes(topic: str, payload: str) -> bytes:
+    """What an envelope's signature is of.
+
+    Args:
+        topic: As MQTT spells it.
+    """
+    return b"\0".join((_CONTEXT, topic.encode(), payload.encode()))
