@@ -51,7 +51,7 @@ def test_the_addresses_are_the_topics():
         channel["address"].format(**values)
         for channel in asyncapi.document("some/prefix")["channels"].values()
     }
-    arguments = {Channel.SET_BLOB: "a" * 64, Channel.CMD: "stop", Channel.REPLY: "c1"}
+    arguments = {Channel.SET_BLOB: "a" * 64, Channel.CMD: "stop", Channel.REPLY: "c1", Channel.SET_META: "c1"}
     here = Address("s", "l", "d")
     topics = [Topic(here, channel, arguments.get(channel, "")) for channel in Channel]
     topics.append(Topic(here.whole_line, Channel.SET_CONFIG))
