@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from kenpin_wire.messages import Message
+from kenpin_wire.messages import DesiredRelease, Message
 from kenpin_wire.topics import Channel
 
 Image = npt.NDArray[np.uint8]
@@ -149,6 +149,20 @@ class Link(Protocol):
 
     def stop(self) -> None:
         """Say offline, flush what can be flushed within two seconds, and disconnect."""
+
+
+class ReleaseCheck(Protocol):
+    """Whether the site's keys have signed a release."""
+
+    def check(self, order: DesiredRelease) -> None:
+        """Return if the ordered file may be fetched and installed. May wait for the network for some seconds, so
+        never call it on the link's thread.
+
+        Raises:
+            ReleaseError: if it may not (a `TrustError`: it is not signed); asking again does not help.
+            RepositoryAwayError: if that cannot be known now: nobody answers, or (a `RepositoryExpiredError`) what
+                there is has expired. Ask again later.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,8 +52,20 @@ class ReleaseError(KenpinError):
     """The release maker's: a file that is damaged, tampered with, or too new for this program."""
 
 
+class TrustError(ReleaseError):
+    """What the site's keys did not sign, or what was signed for something else. Trying again does not help."""
+
+
 class LinkError(KenpinError):
     """The network's: the broker refuses, or is away."""
+
+
+class RepositoryAwayError(LinkError):
+    """The site's signed metadata cannot be had just now, so that it cannot be known what is signed. Try again."""
+
+
+class RepositoryExpiredError(RepositoryAwayError):
+    """There is metadata, but what there is has expired: it was not renewed, or a clock is wrong."""
 
 
 class WireError(KenpinError):
