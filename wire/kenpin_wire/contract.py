@@ -72,6 +72,7 @@ CONTRACT: dict[Channel, ChannelSpec] = {
         ChannelSpec(Channel.SCORE_AGG, _A, m.ScoreAggregate, 1, False, 7 * _DAY, _W.OUTBOX, "the scores of one second"),
         ChannelSpec(Channel.EVENT_ANOMALY, _A, m.AnomalyEvent, 1, False, 7 * _DAY, _W.OUTBOX_FIRST, "an anomaly (CloudEvents); kept until set/ack names it"),
         ChannelSpec(Channel.EVENT_DISAGREEMENT, _A, Disagreement, 1, False, 7 * _DAY, _W.OUTBOX, "a frame that a shadowing release judges differently"),
+        ChannelSpec(Channel.EVENT_PICTURE, _A, None, 1, False, _DAY, _W.OUTBOX_NEWEST, "a picture or heatmap of a disagreement, which names it by its sha256; not the last anomaly's, and so not retained", "image/jpeg", MAX_JPEG_BYTES),
         ChannelSpec(Channel.HEATMAP, _A, None, 1, True, _DAY, _W.OUTBOX_NEWEST, "the heatmap of the last anomaly", "image/jpeg", MAX_JPEG_BYTES),
         ChannelSpec(Channel.PICTURE, _A, None, 1, True, _DAY, _W.OUTBOX_NEWEST, "the picture of the last anomaly", "image/jpeg", MAX_JPEG_BYTES),
         ChannelSpec(Channel.TELEMETRY, _A, m.Telemetry, 0, True, _MINUTE, _W.DROP, "heat, rate, camera, memory; every 10 s and on change"),

@@ -19,8 +19,10 @@ class ShadowSide(Part):
 
     Attributes:
         quantiles: Of its scores, at `QUANTILES`.
+        threshold: As last in force; the candidate's is the one that would be, were it to run.
         reject_rate: The share of frames over its threshold.
-        latency_ms: Median from frame to verdict on this device.
+        latency_ms: Median of what a verdict took on this device, from preparing the picture to judging, without
+            heatmaps and without waiting for the other release.
         latency_p95_ms: 95 % were faster.
     """
 
@@ -33,17 +35,22 @@ class ShadowSide(Part):
 
 
 class ShadowReport(Message):
-    """How a shadowing stands. Both sides' scores are compared after each was divided by its own threshold's distance
-    from its own median: two heads' scores have no common scale.
+    """How a shadowing stands.
+
+    Two heads' scores have no common scale. So each score is first put on its own release's: as the false-reject rate
+    that a threshold there would promise, by that release's held-out good pictures (`judge.false_reject_rate`). On
+    frames that are like those pictures both sides' rates are spread evenly over 0 to 1, whatever the heads. If either
+    release holds no such scores, the two are only compared as over or under their thresholds.
 
     Attributes:
-        ks: Kolmogorov-Smirnov statistic between the two standardised score samples, 0 to 1.
+        ks: Kolmogorov-Smirnov statistic between the two samples of such rates, 0 to 1.
         psi: Population-stability index between them; below 0.1 is no shift, above 0.25 a plain one.
         agree: The share of frames with the same verdict.
         only_incumbent, only_candidate: Frames that one alone would reject.
-        memory_mb: What the candidate takes besides.
+        memory_mb: What the agent takes more than before the candidate came.
         peak_c: The hottest reading while it ran.
-        proposed_threshold: That holds the target false-reject rate on these frames, for a person to approve.
+        proposed_threshold: That holds the target false-reject rate on these frames but for those that both reject,
+            for a person to approve; None with too few frames.
     """
 
     rollout: str = ""
@@ -68,7 +75,8 @@ class ShadowReport(Message):
 
 
 class Disagreement(Message):
-    """A frame that the two judge differently. Its picture and both heatmaps come on `picture` and `heatmap`."""
+    """A frame that the two judge differently. Its picture and both heatmaps come on `event/picture`, not on `picture`
+    and `heatmap`: these are retained, and are the last anomaly's."""
 
     id: Annotated[str, Field(min_length=1, max_length=64)]
     rollout: str = ""

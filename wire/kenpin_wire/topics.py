@@ -26,6 +26,7 @@ class Channel(StrEnum):
     SCORE_AGG = "score/agg"
     EVENT_ANOMALY = "event/anomaly"
     EVENT_DISAGREEMENT = "event/disagreement"
+    EVENT_PICTURE = "event/picture"
     HEATMAP = "heatmap"
     PICTURE = "picture"
     TELEMETRY = "telemetry"
