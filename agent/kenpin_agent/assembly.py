@@ -15,9 +15,10 @@ from kenpin_agent.cameras import open_camera
 from kenpin_agent.cameras.config import FolderConfig
 from kenpin_agent.clock import SystemClock
 from kenpin_agent.config import AgentConfig
-from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.deployer import Deployer
 from kenpin_agent.deployment.machine import RESTING
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.deployment.switch import Switch
 from kenpin_agent.governor import GovernorSettings
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heap import one_heap

@@ -12,8 +12,9 @@ import threading
 from collections import deque
 
 from kenpin_agent.commands import Commands
-from kenpin_agent.deployment.deployer import Deployer, Switch
-from kenpin_agent.deployment.machine import Activated, Ordered, TrialFailed, TrialPassed
+from kenpin_agent.deployment.deployer import Deployer
+from kenpin_agent.deployment.events import Activated, Ordered, TrialFailed, TrialPassed
+from kenpin_agent.deployment.switch import Role, Switch
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heat import HeatWatch
 from kenpin_agent.inspect import inspect
@@ -169,11 +170,11 @@ class Agent:
         offered = self._switch.take()
         if offered is None:
             return
-        release, candidate = offered
-        self._run_release(release)
+        candidate = offered.role is Role.TRIAL
+        self._run_release(offered.release)
         self._trial_left = TRIAL_VERDICTS if candidate else 0
         if candidate:
-            self._deployer.post(Activated())
+            self._deployer.post(Activated(offered.rev))
 
     def _run_release(self, release: Release | None) -> None:
         self._publish(self._reporter.flush())

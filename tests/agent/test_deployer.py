@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from kenpin_agent.clock import SystemClock
-from kenpin_agent.deployment.deployer import Deployer, Switch
-from kenpin_agent.deployment.machine import Activated, Ordered, TrialFailed, TrialPassed
+from kenpin_agent.deployment.deployer import Deployer
+from kenpin_agent.deployment.events import Activated, Ordered, TrialFailed, TrialPassed
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.release import Release
 from kenpin_agent.testing.link import FakeLink
 from kenpin_wire.blocks import Block, pack_block
@@ -213,17 +214,20 @@ def test_a_failed_trial_puts_the_old_release_back(
     device.order(files["2"], "2")
     device.reach(Phase.ACTIVATING, files["2"])
     # The state is stored before the release is offered.
-    wait_until(lambda: (o := device.switch.take()) and o[0] and o[0].label == "discs-2", what="the candidate")
+    wait_until(
+        lambda: (o := device.switch.take()) and o.release and o.release.label == "discs-2",
+        what="the candidate",
+    )
     device.deployer.post(Activated())
     device.deployer.post(TrialFailed("it raised"))
     device.reach(Phase.ROLLED_BACK, files["2"])
-    offered: list[tuple[Release | None, bool]] = []
+    offered: list[Offer] = []
     wait_until(
         lambda: offered.extend([o] if (o := device.switch.take()) else []) or offered, what="the offer"
     )
-    release, candidate = offered[0]
+    release = offered[0].release
     assert release is not None
-    assert (release.label, candidate) == ("discs-1", False)
+    assert (release.label, offered[0].role) == ("discs-1", Role.COMMITTED)
     assert start().running() == "discs-1"
 
 
@@ -303,12 +307,15 @@ def test_a_trial_that_fails_on_a_full_disk_is_reverted_all_the_same(
     device.deployer.post(Activated())
     full_disk(monkeypatch)
     device.deployer.post(TrialFailed("it raised"))
-    last: list[tuple[Release | None, bool]] = []
+    last: list[Offer] = []
     wait_until(
-        lambda: last.extend([o] if (o := device.switch.take()) else []) or (last and not last[-1][1]),
+        lambda: (
+            last.extend([o] if (o := device.switch.take()) else [])
+            or (last and last[-1].role is Role.COMMITTED)
+        ),
         what="the way back",
     )
-    release = last[-1][0]
+    release = last[-1].release
     assert release is not None
     assert release.label == "discs-1"
 
@@ -406,7 +413,7 @@ def test_a_release_that_was_replaced_or_refused_is_let_go(
     device.install(files["1"], "1")
     offered = device.switch.take()
     assert offered is not None
-    first = weakref.ref(offered[0])
+    first = weakref.ref(offered.release)
     del offered
     device.install(files["2"], "2")
     wait_until(lambda: first() is None, what="the first release to be freed")

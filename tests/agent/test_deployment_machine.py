@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kenpin_agent.deployment import events as e
 from kenpin_agent.deployment import machine as m
 from kenpin_agent.deployment.fetch import Fetch
 from kenpin_wire.messages import DesiredRelease, Phase, ReleaseName
 
-EVENT_TYPES = typing.get_args(m.Event)
+EVENT_TYPES = typing.get_args(e.Event)
 
 
 def order(rev: int, file: int = 0) -> DesiredRelease:
@@ -23,21 +24,21 @@ def order(rev: int, file: int = 0) -> DesiredRelease:
 
 orders = st.builds(order, st.integers(0, 6), st.integers(0, 4))
 events = st.one_of(
-    st.builds(m.Ordered, orders),
-    st.just(m.Fetched()),
-    st.builds(m.FetchFailed, st.just("the disk is full")),
-    st.just(m.HashDiffers()),
-    st.just(m.Verified()),
-    st.builds(m.Refused, st.just("golden picture 1 differs")),
-    st.just(m.Activated()),
-    st.just(m.TrialPassed()),
-    st.builds(m.TrialFailed, st.just("it raised")),
-    st.builds(m.CommittedLost, st.just("unreadable")),
-    st.just(m.Restarted()),
+    st.builds(e.Ordered, orders),
+    st.just(e.Fetched()),
+    st.builds(e.FetchFailed, st.just("the disk is full")),
+    st.just(e.HashDiffers()),
+    st.just(e.Verified()),
+    st.builds(e.Refused, st.just("golden picture 1 differs")),
+    st.just(e.Activated()),
+    st.just(e.TrialPassed()),
+    st.builds(e.TrialFailed, st.just("it raised")),
+    st.builds(e.CommittedLost, st.just("unreadable")),
+    st.just(e.Restarted()),
 )
 
 
-def play(history: list[m.Event], state: m.State | None = None) -> list[tuple[m.State, m.Event, m.State]]:
+def play(history: list[e.Event], state: m.State | None = None) -> list[tuple[m.State, e.Event, m.State]]:
     """Each step that the machine took: (before, event, after). Illegal events take none."""
     state, steps = state or m.State(), []
     for event in history:
@@ -48,7 +49,7 @@ def play(history: list[m.Event], state: m.State | None = None) -> list[tuple[m.S
         steps.append((state, event, after))
         state = after
         if m.Effect.TAKE_PENDING in effects and state.pending is not None:
-            pending = m.Ordered(state.pending)
+            pending = e.Ordered(state.pending)
             after, _ = m.advance(state, pending)
             steps.append((state, pending, after))
             state = after
@@ -56,7 +57,7 @@ def play(history: list[m.Event], state: m.State | None = None) -> list[tuple[m.S
 
 
 def deployed(rev: int = 1, file: int = 1) -> m.State:
-    happy = [m.Ordered(order(rev, file)), m.Fetched(), m.Verified(), m.Activated(), m.TrialPassed()]
+    happy = [e.Ordered(order(rev, file)), e.Fetched(), e.Verified(), e.Activated(), e.TrialPassed()]
     return play(happy)[-1][2]
 
 
@@ -64,7 +65,7 @@ def test_a_release_is_committed_after_its_trial_and_not_before() -> None:
     phases = [
         after.phase
         for _, _, after in play(
-            [m.Ordered(order(1, 1)), m.Fetched(), m.Verified(), m.Activated(), m.TrialPassed()]
+            [e.Ordered(order(1, 1)), e.Fetched(), e.Verified(), e.Activated(), e.TrialPassed()]
         )
     ]
     assert phases == [Phase.DOWNLOADING, Phase.VERIFYING, Phase.ACTIVATING, Phase.TRIAL, Phase.COMMITTED]
@@ -74,48 +75,48 @@ def test_a_release_is_committed_after_its_trial_and_not_before() -> None:
 
 
 @given(st.lists(events, max_size=40))
-def test_only_a_passed_trial_changes_what_a_restart_runs(history: list[m.Event]) -> None:
+def test_only_a_passed_trial_changes_what_a_restart_runs(history: list[e.Event]) -> None:
     for before, event, after in play(history):
         same = (before.committed and before.committed.sha256) == (after.committed and after.committed.sha256)
-        assert same or isinstance(event, m.TrialPassed | m.CommittedLost)
+        assert same or isinstance(event, e.TrialPassed | e.CommittedLost)
 
 
 @given(st.lists(events, max_size=40))
-def test_the_candidate_never_lies_in_the_committed_slot(history: list[m.Event]) -> None:
+def test_the_candidate_never_lies_in_the_committed_slot(history: list[e.Event]) -> None:
     for _, _, after in play(history):
         assert after.committed is None or after.candidate_slot is not after.committed.slot
 
 
 @given(st.lists(events, max_size=40))
-def test_every_end_that_is_no_success_gives_a_reason(history: list[m.Event]) -> None:
+def test_every_end_that_is_no_success_gives_a_reason(history: list[e.Event]) -> None:
     for _, _, after in play(history):
         if after.phase in m.RESTING and after.phase not in (Phase.IDLE, Phase.COMMITTED):
             assert after.reason
 
 
 @given(st.lists(events, max_size=30))
-def test_restarts_alone_come_to_rest(history: list[m.Event]) -> None:
+def test_restarts_alone_come_to_rest(history: list[e.Event]) -> None:
     steps = play(history)
     state = steps[-1][2] if steps else m.State()
     for _ in range(m.MAX_STARTS + 2):
-        state, _ = m.advance(state, m.Restarted())
+        state, _ = m.advance(state, e.Restarted())
         if state.phase is Phase.VERIFYING:  # and it crashes again in its trial
-            state, _ = m.advance(state, m.Verified())
-            state, _ = m.advance(state, m.Activated())
+            state, _ = m.advance(state, e.Verified())
+            state, _ = m.advance(state, e.Activated())
     assert state.phase in (*m.RESTING, Phase.DOWNLOADING)
 
 
 @given(st.lists(events, max_size=30))
-def test_a_file_that_failed_here_is_not_tried_again(history: list[m.Event]) -> None:
+def test_a_file_that_failed_here_is_not_tried_again(history: list[e.Event]) -> None:
     for before, event, after in play(history):
-        if isinstance(event, m.Ordered) and event.order.sha256 in before.quarantine:
+        if isinstance(event, e.Ordered) and event.order.sha256 in before.quarantine:
             assert after.phase is not Phase.DOWNLOADING or before.phase is Phase.DOWNLOADING
 
 
 @pytest.mark.parametrize("phase", list(Phase))
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_an_event_without_a_row_raises_and_changes_nothing(phase: Phase, event_type: type) -> None:
-    event = {m.Ordered: m.Ordered(order(5, 2))}.get(event_type) or (
+    event = {e.Ordered: e.Ordered(order(5, 2))}.get(event_type) or (
         event_type("a reason") if "reason" in event_type.__dataclass_fields__ else event_type()
     )
     state = m.State(phase, deployed().committed, order(4, 3))
@@ -126,28 +127,28 @@ def test_an_event_without_a_row_raises_and_changes_nothing(phase: Phase, event_t
             m.advance(state, event)
 
 
-@pytest.mark.parametrize("phase", sorted({row.source for row in m.TABLE if row.event is m.Restarted}))
+@pytest.mark.parametrize("phase", sorted({row.source for row in m.TABLE if row.event is e.Restarted}))
 def test_a_restart_keeps_what_is_committed(phase: Phase) -> None:
-    state, _ = m.advance(m.State(phase, deployed().committed, order(4, 3)), m.Restarted())
+    state, _ = m.advance(m.State(phase, deployed().committed, order(4, 3)), e.Restarted())
     assert state.committed == deployed().committed
 
 
 def test_every_phase_that_can_be_reached_has_a_row_for_a_restart() -> None:
     reached = {row.target for row in m.TABLE if row.target} | {Phase.IDLE}
-    assert reached <= {row.source for row in m.TABLE if row.event is m.Restarted}
+    assert reached <= {row.source for row in m.TABLE if row.event is e.Restarted}
 
 
 def test_a_lost_release_is_not_replaced_by_one_that_failed_here() -> None:
-    steps = play([m.Ordered(order(2, 2)), m.Fetched(), m.Refused("golden 1 scores 3, not 2")], deployed())
-    final, effects = m.advance(steps[-1][2], m.CommittedLost("head.npz was altered"))
+    steps = play([e.Ordered(order(2, 2)), e.Fetched(), e.Refused("golden 1 scores 3, not 2")], deployed())
+    final, effects = m.advance(steps[-1][2], e.CommittedLost("head.npz was altered"))
     assert (final.phase, final.committed, effects) == (Phase.IDLE, None, ())
     assert final.reason == "head.npz was altered"
 
 
 def test_an_order_that_waited_is_taken_up_though_the_power_went_at_the_trials_end() -> None:
-    trial = [m.Ordered(order(1, 1)), m.Fetched(), m.Verified(), m.Activated(), m.Ordered(order(2, 2))]
-    stored, _ = m.advance(play(trial)[-1][2], m.TrialPassed())
-    final = play([m.Restarted()], stored)[-1][2]
+    trial = [e.Ordered(order(1, 1)), e.Fetched(), e.Verified(), e.Activated(), e.Ordered(order(2, 2))]
+    stored, _ = m.advance(play(trial)[-1][2], e.TrialPassed())
+    final = play([e.Restarted()], stored)[-1][2]
     assert final.phase is Phase.DOWNLOADING
     assert final.order is not None
     assert final.order.rev == 2
@@ -156,12 +157,12 @@ def test_an_order_that_waited_is_taken_up_though_the_power_went_at_the_trials_en
 def test_an_older_order_is_ignored_and_the_same_one_is_no_new_deployment() -> None:
     state = deployed(rev=3)
     for rev in (2, 3):
-        assert m.advance(state, m.Ordered(order(rev, 2))) == (state, ())
+        assert m.advance(state, e.Ordered(order(rev, 2))) == (state, ())
 
 
 def test_an_order_during_a_trial_waits_for_its_end() -> None:
-    trial = [m.Ordered(order(1, 1)), m.Fetched(), m.Verified(), m.Activated()]
-    steps = play([*trial, m.Ordered(order(2, 2)), m.TrialPassed()])
+    trial = [e.Ordered(order(1, 1)), e.Fetched(), e.Verified(), e.Activated()]
+    steps = play([*trial, e.Ordered(order(2, 2)), e.TrialPassed()])
     final = steps[-1][2]
     assert final.phase is Phase.DOWNLOADING
     assert final.order is not None
@@ -171,17 +172,17 @@ def test_an_order_during_a_trial_waits_for_its_end() -> None:
 
 
 def test_wrong_golden_scores_leave_the_old_release_and_quarantine_the_file() -> None:
-    steps = play([m.Ordered(order(2, 2)), m.Fetched(), m.Refused("golden 1 scores 3, not 2")], deployed())
+    steps = play([e.Ordered(order(2, 2)), e.Fetched(), e.Refused("golden 1 scores 3, not 2")], deployed())
     final = steps[-1][2]
     assert (final.phase, final.reason) == (Phase.REJECTED, "golden 1 scores 3, not 2")
     assert final.committed == deployed().committed
-    again = play([m.Ordered(order(3, 2))], final)[-1][2]
+    again = play([e.Ordered(order(3, 2))], final)[-1][2]
     assert again.phase is Phase.REJECTED
     assert "golden 1 scores 3" in again.reason
 
 
 def test_a_wrong_hash_is_fetched_again_but_not_for_ever() -> None:
-    steps = play([m.Ordered(order(1, 1)), *[m.Fetched(), m.HashDiffers()] * (m.MAX_FETCHES + 1)])
+    steps = play([e.Ordered(order(1, 1)), *[e.Fetched(), e.HashDiffers()] * (m.MAX_FETCHES + 1)])
     assert [after.phase for *_, after in steps].count(Phase.DOWNLOADING) == m.MAX_FETCHES + 1
     assert steps[-1][2].phase is Phase.REJECTED
 

@@ -10,8 +10,9 @@ import pytest
 
 from kenpin_agent import runtime
 from kenpin_agent.clock import SystemClock
-from kenpin_agent.deployment.deployer import Deployer, Switch
+from kenpin_agent.deployment.deployer import Deployer
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.governor import GovernorSettings
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heat import HeatWatch
@@ -125,7 +126,7 @@ def test_without_a_release_nothing_is_judged_and_telemetry_goes_on(bench: Bench)
 def test_a_release_is_taken_over_between_frames_and_judges_from_then_on(
     bench: Bench, release: Release
 ) -> None:
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(lambda: len(bench.verdicts()) > 3, what="verdicts")
     assert set(bench.verdicts()) == {Verdict.NORMAL}
     bench.belt.scratched = True
@@ -138,7 +139,7 @@ def test_a_candidate_passes_its_trial_by_judging(
 ) -> None:
     happened: list[str] = []
     monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
-    bench.switch.offer(release, candidate=True)
+    bench.switch.offer(Offer(release, Role.TRIAL))
     wait_until(lambda: "TrialPassed" in happened, what="the trial's end")
     assert happened == ["Activated", "TrialPassed"]
     assert len(bench.said(Channel.SCORE)) <= TRIAL_VERDICTS + 5
@@ -158,10 +159,10 @@ def test_a_candidate_that_fails_on_a_frame_fails_its_trial_and_the_loop_goes_on(
 
     monkeypatch.setattr(runtime, "inspect", sometimes)
     fails.set()
-    bench.switch.offer(release, candidate=True)
+    bench.switch.offer(Offer(release, Role.TRIAL))
     wait_until(lambda: "TrialFailed" in happened, what="the trial's end")
     fails.clear()
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(bench.verdicts, what="verdicts again")
 
 
@@ -171,7 +172,7 @@ def test_a_region_outside_the_picture_is_not_held_against_a_candidate(
     happened: list[str] = []
     monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, roi=Roi(width=5000, height=5000)))
-    bench.switch.offer(release, candidate=True)
+    bench.switch.offer(Offer(release, Role.TRIAL))
     wait_until(lambda: "leaves the picture" in caplog.text, what="word of the region")
     assert happened == ["Activated"]
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=2, roi=Roi(width=64, height=64)))
@@ -179,7 +180,7 @@ def test_a_region_outside_the_picture_is_not_held_against_a_candidate(
 
 
 def test_a_threshold_takes_effect_on_the_next_frame_and_is_reported(bench: Bench, release: Release) -> None:
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(bench.verdicts, what="verdicts")
     wish = Threshold(release=release.label, value=1e-6)
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, threshold=wish))
@@ -190,7 +191,7 @@ def test_a_threshold_takes_effect_on_the_next_frame_and_is_reported(bench: Bench
 
 
 def test_inspection_stops_and_starts_by_wish(bench: Bench, release: Release) -> None:
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(bench.verdicts, what="verdicts")
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, inspection=False))
     threading.Event().wait(0.3)  # the frame that was under way
@@ -207,7 +208,7 @@ def test_a_lost_camera_is_told_and_comes_back(bench: Bench, release: Release) ->
         assert isinstance(payload, Telemetry)
         return payload
 
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(lambda: bench.verdicts() and bench.said(Channel.TELEMETRY), what="verdicts and telemetry")
     bench.belt.lost = True
     wait_until(lambda: camera().camera is CameraState.LOST, what="word of the loss")
@@ -217,7 +218,7 @@ def test_a_lost_camera_is_told_and_comes_back(bench: Bench, release: Release) ->
 
 
 def test_a_snapshot_brings_picture_heatmap_and_score(bench: Bench, release: Release) -> None:
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(bench.verdicts, what="verdicts")
     bench.link.deliver(Channel.CMD, Command(id="c1"), "snapshot")
     wait_until(lambda: (r := bench.reply("c1")) and r.state is CommandState.SUCCESSFUL, what="the snapshot")
@@ -239,7 +240,7 @@ def test_a_snapshot_of_nothing_is_refused_with_the_reason(bench: Bench, release:
         assert reason in told.reason
 
     refused("c1", "no release runs yet")
-    bench.switch.offer(release, candidate=False)
+    bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(bench.verdicts, what="verdicts")
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, inspection=False))
     threading.Event().wait(0.3)  # the frame that was under way could still answer

@@ -15,25 +15,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kenpin_agent.deployment.fetch import Fetch
-from kenpin_agent.deployment.machine import (
-    RESTING,
+from kenpin_agent.deployment.events import (
     CommittedLost,
-    Effect,
     Event,
     Fetched,
     FetchFailed,
     HashDiffers,
-    IllegalEventError,
     Ordered,
     Refused,
     Restarted,
-    State,
     TrialPassed,
     Verified,
-    advance,
 )
+from kenpin_agent.deployment.fetch import Fetch
+from kenpin_agent.deployment.machine import RESTING, Effect, IllegalEventError, State, advance
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.heap import give_back
 from kenpin_agent.release import Release, check_golden, load_release, unpack_release
 from kenpin_agent.seams import Clock, Link, Outgoing
@@ -46,25 +43,8 @@ log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5  # how often the thread looks up when nothing comes
 _REPORT_STEP_PERCENT = 10.0
-
-
-class Switch:
-    """Hands a release from the deployer to the inspection loop, which takes it between two frames."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._offered: tuple[Release | None, bool] | None = None
-
-    def offer(self, release: Release | None, *, candidate: bool) -> None:
-        """Have the loop run `release` from its next frame on; `candidate` if it stands on trial."""
-        with self._lock:
-            self._offered = (release, candidate)
-
-    def take(self) -> tuple[Release | None, bool] | None:
-        """What was offered since the last call, if anything."""
-        with self._lock:
-            offered, self._offered = self._offered, None
-        return offered
+HELD_S = 5.0
+"""How long a trial stands still after the loop has last said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +72,7 @@ class Deployer:
         self._state = slots.load()
         self._fetch: Fetch | None = None
         self._asked_s = 0.0
+        self._held_s = float("-inf")
         self._committed: Release | None = None
         self._candidate: Release | None = None
         self._stored = True
@@ -131,6 +112,11 @@ class Deployer:
     def post(self, event: Event) -> None:
         """Tell the deployment what happened. From any thread."""
         self._inbox.put(event)
+
+    def hold(self) -> None:
+        """The trial stands still just now: no camera, or inspection is off. Say it again at least each
+        `HELD_S` for as long as that lasts, so that a loop that hangs is not held for ever. From any thread."""
+        self._held_s = self._clock.monotonic_s()
 
     def block_came(self, sha256: str, payload: bytes) -> None:
         """A block's message. From any thread."""
@@ -241,10 +227,13 @@ class Deployer:
             case Effect.VERIFY:
                 return self._verify()
             case Effect.ACTIVATE:
-                self._switch.offer(self._candidate, candidate=True)
+                order = self._order()
+                self._switch.offer(
+                    Offer(self._candidate, Role.TRIAL, order.policy.trial, None, order.rollout, order.rev)
+                )
             case Effect.REVERT:
                 self._candidate = None
-                self._switch.offer(self._committed, candidate=False)
+                self._switch.offer(Offer(self._committed, Role.COMMITTED))
             case Effect.TAKE_PENDING if self._state.pending is not None:
                 return Ordered(self._state.pending)
         return None

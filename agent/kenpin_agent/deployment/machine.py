@@ -16,6 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 
+from kenpin_agent.deployment.events import (
+    Activated,
+    CommittedLost,
+    Event,
+    Fetched,
+    FetchFailed,
+    HashDiffers,
+    Ordered,
+    Refused,
+    Restarted,
+    TrialFailed,
+    TrialPassed,
+    Verified,
+)
 from kenpin_wire.messages import DesiredRelease, Phase, ReleaseName
 
 MAX_FETCHES = 2
@@ -70,90 +84,6 @@ class State:
     def candidate_slot(self) -> Slot:
         """Where the next release goes: the slot that is not committed."""
         return self.committed.slot.other if self.committed else Slot.A
-
-
-# What happens ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """The controller (or the operator on the device, with rev 0) wants this release."""
-
-    order: DesiredRelease
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """The whole file lies on this device."""
-
-
-@dataclass(frozen=True, slots=True)
-class FetchFailed:
-    """The file cannot be had, or not be written; it is nobody's fault in the file."""
-
-    reason: str
-    phase: Phase = Phase.FAILED_NO_CHANGE
-
-
-@dataclass(frozen=True, slots=True)
-class HashDiffers:
-    """What was fetched is not what was ordered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """Unpacked into the candidate's slot, loaded, and its golden pictures gave their scores."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """It is not a release that can run here."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Activated:
-    """The inspection loop has switched to the candidate, between two frames."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrialPassed:
-    """The candidate has judged enough frames."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrialFailed:
-    """The candidate failed on a live frame."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CommittedLost:
-    """The committed release can no longer be loaded from its slot (a damaged card, say)."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """The program has just started; no candidate is loaded."""
-
-
-Event = (
-    Ordered
-    | Fetched
-    | FetchFailed
-    | HashDiffers
-    | Verified
-    | Refused
-    | Activated
-    | TrialPassed
-    | TrialFailed
-    | CommittedLost
-    | Restarted
-)
 
 
 class Effect(Enum):
