@@ -30,10 +30,13 @@ from kenpin_agent.memory import Memory
 from kenpin_agent.release import read_manifest
 from kenpin_agent.reporting import Reporter
 from kenpin_agent.runtime import Agent
+from kenpin_agent.seams import Clock
 from kenpin_agent.settings import Settings
 from kenpin_agent.settings_desk import SettingsDesk
 from kenpin_agent.telemetry import Vitals
 from kenpin_agent.thermometers import open_thermometer, settings_for_here
+from kenpin_agent.trust.fetching import MqttFetch, WebFetch
+from kenpin_agent.trust.trust import Trust, read_root
 from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.messages import DesiredRelease
 
@@ -44,7 +47,7 @@ def run_agent(config: AgentConfig, stop: threading.Event) -> None:
     """Run a device until `stop` is set.
 
     Raises:
-        ConfigError: if the state folder cannot be used, or another agent uses it.
+        ConfigError: if the state folder or the pinned root cannot be used, or another agent uses that folder.
         ReleaseError: if the release that the configuration names is none.
     """
     one_heap()
@@ -59,6 +62,7 @@ def run_agent(config: AgentConfig, stop: threading.Event) -> None:
 def _assemble(config: AgentConfig, memory: Memory) -> Agent:
     clock = SystemClock()
     boot = memory.next_boot()
+    trust = _trust(config, clock)
     link = PahoLink(
         config.broker,
         config.address,
@@ -66,8 +70,13 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
         clock,
         boot=boot,
         agent_version=__version__,
+        verifier=trust,
     )
     logging.getLogger().addHandler(LinkLogHandler(link, clock))
+    if trust is not None:
+        url = config.trust.url
+        trust.use(MqttFetch(link, clock) if url is None else WebFetch(url, clock))
+        link.on_connect(trust.connected)
     own = config.inspection
     switch = Switch()
     deployer = Deployer(Slots(config.state_dir), link, clock, switch, threads=own.threads)
@@ -92,6 +101,15 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
         clock=clock,
         window=config.window,
     )
+
+
+def _trust(config: AgentConfig, clock: Clock) -> Trust | None:
+    if config.trust.root is not None:
+        return Trust(config.state_dir / "trust", read_root(config.trust.root), clock)
+    log.warning(
+        "no root is pinned (trust.root): whoever can publish to this device can set it and install on it"
+    )
+    return None
 
 
 def _offer_file(file: Path, deployer: Deployer) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from kenpin_agent.cameras.config import CameraConfig, FolderConfig, SimulatedConfig
@@ -32,6 +32,7 @@ _PATHS = (
     ("broker", "tls", "ca_file"),
     ("broker", "tls", "cert_file"),
     ("broker", "tls", "key_file"),
+    ("trust", "root"),
 )
 
 
@@ -61,6 +62,21 @@ class GovernorConfig(_Section):
     """Hold this temperature instead of the board's limit."""
 
 
+class TrustConfig(_Section):
+    """Whom to believe. Without a root, whoever can publish to this device can set it and install on it."""
+
+    root: Path | None = None
+    """The site's `root.json`, from which every signature is followed."""
+    url: Annotated[str, Field(pattern=r"^https?://[^/]")] | None = None
+    """A web server to fetch metadata from, instead of from the controller over MQTT."""
+
+    @model_validator(mode="after")
+    def _url_needs_root(self) -> Self:
+        if self.url is not None and self.root is None:
+            raise ValueError("url says where metadata is, and root by what to verify it: give both")
+        return self
+
+
 class AgentConfig(_Section):
     """All of it. `site`, `line`, `device` and `camera` have no default."""
 
@@ -75,6 +91,7 @@ class AgentConfig(_Section):
     inspection: InspectionConfig = InspectionConfig()
     thermometer: ThermometerConfig = AutoConfig()
     governor: GovernorConfig = GovernorConfig()
+    trust: TrustConfig = TrustConfig()
 
     @property
     def address(self) -> Address:

@@ -239,7 +239,7 @@ class Agent:
     def _on_message(self, message: Incoming) -> None:
         match message.payload:
             case DesiredConfig() as wish:
-                self._desk.wish(wish, whole_line=message.whole_line)
+                self._desk.wish(wish, whole_line=message.whole_line, anew=message.anew)
             case DesiredRelease() as order:
                 self._deployer.post(Ordered(order))
             case Command() as command:

@@ -114,12 +114,15 @@ class Incoming:
 
     Attributes:
         whole_line: Whether it was said to all devices of the line.
+        anew: Whether it is signed by a key that replaced the one that spoke here before. Then an older revision
+            is no step back: whoever stole a key may have said any revision.
     """
 
     channel: Channel
     payload: Message | bytes
     argument: str = ""
     whole_line: bool = False
+    anew: bool = False
 
 
 class Link(Protocol):

@@ -20,10 +20,11 @@ class Wishes:
     line: DesiredConfig | None = None
     device: DesiredConfig | None = None
 
-    def with_newer(self, wish: DesiredConfig, *, whole_line: bool) -> Wishes:
-        """These wishes with `wish` in its scope, unless a newer or the same one is there."""
+    def with_newer(self, wish: DesiredConfig, *, whole_line: bool, anew: bool = False) -> Wishes:
+        """These wishes with `wish` in its scope, unless a newer or the same one is there. `anew`: whatever is
+        there (`Incoming.anew`)."""
         known = self.line if whole_line else self.device
-        if known is not None and wish.rev <= known.rev:
+        if known is not None and wish.rev <= known.rev and not anew:
             return self
         return replace(self, line=wish) if whole_line else replace(self, device=wish)
 

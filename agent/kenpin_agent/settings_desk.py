@@ -13,7 +13,7 @@ from kenpin_wire.topics import Channel
 
 
 class SettingsDesk:
-    """The settings in force. Wishes come on the link's thread, releases change on the inspection loop's."""
+    """The settings in force. Wishes come on the link's or the trust's thread, releases change on the loop's."""
 
     def __init__(self, own: Settings, memory: Memory, link: Link) -> None:
         self._own = own
@@ -29,11 +29,16 @@ class SettingsDesk:
         """Replaced as a whole when something changes, so that a frame is judged by one set of settings."""
         return self._current
 
-    def wish(self, wish: DesiredConfig, *, whole_line: bool) -> None:
+    def settings_for(self, manifest: Manifest) -> Settings:
+        """What would be in force if this release ran."""
+        return reconcile(self._own, self._wishes, manifest)[0]
+
+    def wish(self, wish: DesiredConfig, *, whole_line: bool, anew: bool = False) -> None:
         """Reconcile a desired-settings message. An old or repeated one changes nothing, but is answered as well:
-        whoever said it learns which revision holds, and a broker that forgot the report has it again."""
+        whoever said it learns which revision holds, and a broker that forgot the report has it again. `anew`: it
+        replaces a newer one too (`Incoming.anew`)."""
         with self._lock:
-            wishes = self._wishes.with_newer(wish, whole_line=whole_line)
+            wishes = self._wishes.with_newer(wish, whole_line=whole_line, anew=anew)
             if wishes is self._wishes:
                 self._reconcile()
                 return

@@ -1,6 +1,7 @@
 """The link's pure parts: redelivery, reading, writing, in flight, quota, settings, words for troubles."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from kenpin_wire.errors import LinkError, WireError
 from kenpin_wire.messages import Command, DesiredConfig, EventAck, Score, ScoreAggregate
 from kenpin_wire.topics import Address, Channel, TopicTree
 
+NOW = datetime(2027, 1, 15, tzinfo=UTC)
 HERE = Address("plant", "line-1", "cam-1")
 BASE = "kenpin/v1/plant/line-1"
 SHA = "a" * 64
@@ -182,7 +184,7 @@ def test_a_receipt_tells_refusals_that_last_from_those_that_pass(code, accepted,
 
 
 def deliver(topic, payload, *, retain=False):
-    return Reader(TopicTree(), HERE).read(Delivery(topic, payload, 1, retain))
+    return Reader(TopicTree(), HERE).read(Delivery(topic, payload, 1, retain), NOW)
 
 
 def test_the_reader_takes_what_is_said_to_the_device_and_to_its_line():
@@ -238,8 +240,8 @@ def test_what_breaks_the_contract_is_refused_in_one_line_that_names_its_topic(to
 def test_a_command_that_comes_again_is_taken_once():
     reader = Reader(TopicTree(), HERE)
     delivery = Delivery(f"{BASE}/cam-1/cmd/capture", encode(Command(id="c1")), 1, False)
-    assert reader.read(delivery) is not None
-    assert reader.read(delivery) is None
+    assert reader.read(delivery, NOW) is not None
+    assert reader.read(delivery, NOW) is None
 
 
 def writer(clock=None):

@@ -5,10 +5,13 @@ The signature covers the topic too, so that what was said to one device means no
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from kenpin_wire.errors import WireError
+from kenpin_wire.faults import first_fault
 from kenpin_wire.messages import Message
 
 _CONTEXT = b"kenpin signed message v1"
@@ -26,6 +29,28 @@ class Signed(Message):
     payload: Annotated[str, Field(max_length=100_000)]
     key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     signature: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+
+
+def read_envelope(payload: bytes, topic: str) -> Signed | None:
+    """Read a message of a signed channel as an envelope; None if it is a bare message.
+
+    Args:
+        topic: For what is said of it.
+
+    Raises:
+        WireError: if it is an envelope, but not a whole one.
+    """
+    try:
+        table = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None  # whoever reads it as a bare message says what is wrong
+    if not isinstance(table, dict) or "signature" not in table:
+        return None
+    try:
+        return Signed.model_validate_json(payload)
+    except ValidationError as error:
+        field, what = first_fault(error)
+        raise WireError(f"{field}: {what}" if field else what, where=topic) from None
 
 
 def signed_bytes(topic: str, payload: str) -> bytes:

@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
 
-from kenpin_agent.link.incoming import Reader
+from kenpin_agent.link.incoming import Reader, Sealed
 from kenpin_agent.link.lanes import Lane, lane_of
 from kenpin_agent.link.outbox import Outbox
 from kenpin_agent.link.outgoing import Writer
@@ -29,12 +31,24 @@ STOP_S = 2.0
 log = logging.getLogger(__name__)
 
 
+class Verifier(Protocol):
+    """Opens signed messages for a link; `kenpin_agent.trust.trust.Trust` is one."""
+
+    def verify(
+        self, sealed: Sealed, accept: Callable[[Incoming], None], refuse: Callable[[WireError], None]
+    ) -> None:
+        """Call one of the two, sooner or later, on a thread of its own and in the order of the messages; returns
+        at once."""
+
+
 class PahoLink:
     """A device's link. `publish` may be called from any thread and neither blocks nor raises.
 
-    Handlers run on the session's thread, in the order in which they were added; they must not block.
+    Handlers run on the session's thread, in the order in which they were added; they must not block. Signed
+    messages come on the verifier's.
 
     Args:
+        verifier: With it, messages of channels that are signed get through only if it accepts them.
         boot: This start's number, stamped on every message.
         agent_version: Told in the status.
 
@@ -51,17 +65,20 @@ class PahoLink:
         *,
         boot: int = 0,
         agent_version: str = "",
+        verifier: Verifier | None = None,
     ) -> None:
         self._tree = TopicTree(settings.prefix)
         self._address = address
         self._clock = clock
-        self._reader = Reader(self._tree, address)
+        self._verifier = verifier
+        self._reader = Reader(self._tree, address, pinned=verifier is not None)
         self._writer = Writer(self._tree, address, clock, boot)
         self._last: dict[tuple[Channel, str], Outgoing] = {}
         self._last_lock = threading.Lock()
         self._offline = Status(state=Presence.OFFLINE, agent_version=agent_version)
         self._remember(Outgoing(Channel.STATUS, Status(state=Presence.ONLINE, agent_version=agent_version)))
         self._rejected = 0
+        self._rejected_lock = threading.Lock()
         self._complaints = Quota(per_s=1.0, burst=5)
         self._on_message: list[Callable[[Incoming], None]] = []
         self._on_connect: list[Callable[[], None]] = []
@@ -90,7 +107,7 @@ class PahoLink:
 
     @property
     def rejected_messages(self) -> int:
-        """Messages to this device that broke the contract since it started."""
+        """Messages to this device that broke the contract, or were not signed as they must be, since it started."""
         return self._rejected
 
     def publish(self, message: Outgoing) -> None:
@@ -160,18 +177,28 @@ class PahoLink:
 
     def _received(self, delivery: Delivery) -> None:
         try:
-            message = self._reader.read(delivery)
+            message = self._reader.read(delivery, datetime.fromtimestamp(self._clock.wall_s(), UTC))
         except WireError as error:
-            self._rejected += 1
-            self._complain("message rejected: %s", error)
+            self._refuse(error)
             return
         if message is None:
             return
-        if isinstance(message.payload, EventAck):
+        if isinstance(message, Sealed):
+            assert self._verifier is not None  # or the reader would have opened it
+            self._verifier.verify(message, self._accept, self._refuse)
+        elif isinstance(message.payload, EventAck):
             self._sender.acknowledged(message.payload.ids)
-            return
+        else:
+            self._accept(message)
+
+    def _accept(self, message: Incoming) -> None:
         for handler in self._on_message:
             handler(message)
+
+    def _refuse(self, error: WireError) -> None:
+        with self._rejected_lock:
+            self._rejected += 1
+        self._complain("message rejected: %s", error)
 
     def _complain(self, text: str, detail: object) -> None:
         if self._complaints.take(self._clock.monotonic_s()):
