@@ -76,6 +76,18 @@ def test_the_schema_notices_what_is_wrong():
     assert validator.is_valid({"rev": 7})
 
 
+def test_signed_channels_carry_an_envelope_or_the_message_bare():
+    messages = asyncapi.document()["components"]["messages"]
+    for channel in JSON_CHANNELS:
+        spec = CONTRACT[channel]
+        bare = {"$ref": f"#/components/schemas/{spec.model.__name__}"}
+        payload = messages[channel.value.replace("/", "_")]["payload"]
+        if spec.signed:
+            assert payload["anyOf"] == [{"$ref": "#/components/schemas/Signed"}, bare]
+        else:
+            assert payload == bare
+
+
 def test_bytes_have_no_schema():
     with pytest.raises(WireError):
         asyncapi.schema_for(Channel.PICTURE)

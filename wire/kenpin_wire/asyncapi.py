@@ -16,7 +16,8 @@ from pydantic.json_schema import models_json_schema
 
 from kenpin_wire.contract import CONTRACT, ChannelSpec, Sender
 from kenpin_wire.errors import WireError
-from kenpin_wire.messages import MAX_WHOLE, WIRE_VERSION
+from kenpin_wire.messages import MAX_WHOLE, WIRE_VERSION, Message
+from kenpin_wire.signed import CONTEXT, Signed
 from kenpin_wire.topics import ALL_DEVICES, DEFAULT_PREFIX, WITH_ARGUMENT, Channel, TopicTree
 
 Json = dict[str, Any]
@@ -34,6 +35,11 @@ _RULES = (
     "Unknown fields are ignored. An enumerated field may hold a value that the reader does not know. Every "
     "field but identity has a default. Numbers are finite, whole ones at most 2⁵³ − 1, times are RFC 3339 with "
     "a zone, units stand in the field's name."
+)
+_SIGNED = (
+    "travels in that envelope to a device with the site's TUF root pinned, which takes nothing else; a device "
+    "without one takes it bare, too, and verifies no signature. The signature (Ed25519) is of "
+    f"`{CONTEXT.decode()}`, the topic and the payload, joined by zero bytes."
 )
 
 
@@ -93,6 +99,8 @@ def page(prefix: str = DEFAULT_PREFIX) -> str:
         "",
         f"A topic with `{ALL_DEVICES}` in the device's place speaks to all devices of a line; only "
         f"`{Channel.SET_CONFIG}` may be said so.",
+        "",
+        f"What is marked `Signed` {_SIGNED}",
     ]
     for sender in Sender:
         lines += ["", f"## What the {sender} says", "", *_table(tree, sender)]
@@ -158,10 +166,13 @@ def _operation(spec: ChannelSpec, key: str) -> Json:
 
 
 def _message(spec: ChannelSpec) -> Json:
-    if spec.model is not None:
-        payload: Json = {"$ref": f"#/components/schemas/{spec.model.__name__}"}
-    else:
+    payload: Json
+    if spec.model is None:
         payload = {"type": "string", "format": "binary", "contentMediaType": spec.content_type}
+    elif spec.signed:
+        payload = {"anyOf": [_schema(Signed), _schema(spec.model)], "description": f"It {_SIGNED}"}
+    else:
+        payload = _schema(spec.model)
     return {
         "name": spec.channel.value,
         "summary": spec.summary,
@@ -171,8 +182,13 @@ def _message(spec: ChannelSpec) -> Json:
     }
 
 
+def _schema(model: type[Message]) -> Json:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
 def _schemas() -> Json:
     models = dict.fromkeys(spec.model for spec in CONTRACT.values() if spec.model is not None)
+    models[Signed] = None
     _, schema = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
@@ -189,13 +205,18 @@ def _table(tree: TopicTree, sender: Sender) -> list[str]:
     for spec in CONTRACT.values():
         if spec.sender is sender:
             topic = _address(tree, spec.channel).removeprefix(base)
-            name = f"[{spec.model.__name__}](#{spec.model.__name__.lower()})" if spec.model else None
+            name = _link(spec.model) if spec.model else None
             payload = name or f"{spec.content_type}, at most {spec.max_bytes:,} bytes"
+            payload += f", {_link(Signed)}" if spec.signed else ""
             retained = "yes" if spec.retain else "no"
             expires = _duration(spec.expiry_s)
             cells = (f"`{topic}`", spec.summary, payload, spec.qos, retained, expires, spec.without_broker)
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
+
+
+def _link(model: type[Message]) -> str:
+    return f"[{model.__name__}](#{model.__name__.lower()})"
 
 
 def _fields(schema: Json) -> list[str]:

@@ -14,11 +14,12 @@ from kenpin_wire.errors import WireError
 from kenpin_wire.faults import first_fault
 from kenpin_wire.messages import Message
 
-_CONTEXT = b"kenpin signed message v1"
+CONTEXT = b"kenpin signed message v1"
+"""Begins what is signed, so that a signature made for anything else never fits."""
 
 
 class Signed(Message):
-    """An envelope around a message of a channel that is signed (`ChannelSpec.signed`).
+    """An envelope around a message of a channel that is signed.
 
     Attributes:
         payload: The message's own JSON text; its bytes are what is signed, so that nothing need be canonical.
@@ -59,4 +60,4 @@ def signed_bytes(topic: str, payload: str) -> bytes:
     Args:
         topic: As MQTT spells it.
     """
-    return b"\0".join((_CONTEXT, topic.encode(), payload.encode()))
+    return b"\0".join((CONTEXT, topic.encode(), payload.encode()))
