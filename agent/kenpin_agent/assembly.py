@@ -37,6 +37,7 @@ from kenpin_agent.telemetry import Vitals
 from kenpin_agent.thermometers import open_thermometer, settings_for_here
 from kenpin_agent.trust.fetching import MqttFetch, WebFetch
 from kenpin_agent.trust.trust import Trust, read_root
+from kenpin_agent.watchdog import Watchdog
 from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.messages import DesiredRelease
 
@@ -99,6 +100,7 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
         reporter=Reporter(config.address),
         vitals=Vitals(config.state_dir),
         clock=clock,
+        watchdog=Watchdog(),
         window=config.window,
     )
 

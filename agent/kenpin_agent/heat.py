@@ -33,6 +33,11 @@ class HeatWatch:
         self.reading: HeatReading = self._thermometer.read()
         self.allowance: Allowance = allowance(self._state, settings)
 
+    @property
+    def limit_c(self) -> float:
+        """The board's limit, or the operator's own."""
+        return self._settings.shown_limit_c
+
     def worked(self, busy_s: float) -> float:
         """Count `busy_s` seconds of work and return how long to rest after them, in seconds."""
         self._busy_s += busy_s

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.manifest import Calibration
@@ -118,6 +119,39 @@ def false_reject_threshold(scores: Sequence[float], target: float) -> float:
     rank = math.ceil((n + 1) * (1 - target) - 1e-9)  # (n + 1)(1 − 0.1) must not become 9.000000000000002
     if rank <= n:
         return float(ordered[max(rank, 1) - 1])
+    return float(ordered[-1]) + _tail(ordered) * math.log(1 / ((n + 1) * target))
+
+
+def false_reject_rates(scores: Sequence[float], values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The inverse: for each of `values`, the false-reject rate that it would promise (or estimate) as a threshold.
+
+    It puts different heads' scores on one scale: of good parts that are like the calibration's, whatever the head,
+    a share of about r has a rate below r. Between two scores it is interpolated, so that it has no steps. It never
+    rises with the value; below the least score it is 1, and never less than `LOWEST_RATE`.
+
+    Args:
+        scores: As for `false_reject_threshold`.
+    """
+    ordered = np.sort(np.asarray(scores, dtype=np.float64))
+    found = np.asarray(values, dtype=np.float64)
+    n = ordered.size
+    if n < FEW:
+        mean = float(ordered.mean())
+        deviation = max(float(ordered.std()), 0.01 * abs(mean), _SMALLEST)
+        half = ((found - mean) / (deviation * math.sqrt(2))).ravel()
+        rates = np.array([0.5 * math.erfc(z) for z in half], dtype=np.float64).reshape(found.shape)
+    else:
+        steps, last = np.unique(ordered[::-1], return_index=True)  # the highest rank of equal scores
+        rates = np.interp(found, steps, (last + 1) / (n + 1), left=1.0)
+        beyond = np.maximum(found - ordered[-1], 0.0) / max(_tail(ordered), _SMALLEST)
+        rates = rates * np.exp(-beyond)
+    return np.maximum(rates, LOWEST_RATE)
+
+
+_SMALLEST = 1e-300  # for divisions where all scores are 0
+
+
+def _tail(ordered: npt.NDArray[np.float64]) -> float:
+    """The exponential tail's scale beyond the greatest of ascending scores."""
     excess = ordered[ordered >= np.median(ordered)] - np.median(ordered)
-    scale = max(float(excess.mean()), 0.02 * abs(float(ordered[-1])))
-    return float(ordered[-1]) + scale * math.log(1 / ((n + 1) * target))
+    return max(float(excess.mean()), 0.02 * abs(float(ordered[-1])))

@@ -1,8 +1,9 @@
 """The agent: the parts put together, and the loop that the sentence runs in.
 
 Three threads share the work: the grabber waits for the camera, paho's thread for the network, and this loop
-inspects. A fourth, the deployer, sleeps unless a release is on its way. The loop owns the release and the judge;
-what others want of it they leave where it looks between two frames.
+inspects. Two more sleep mostly: the deployer, unless a release is on its way, and the watchdog, unless a candidate
+is tried. The loop owns the release and the judge; what others want of it they leave where it looks between two
+frames.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from collections import deque
 
 from kenpin_agent.commands import Commands
 from kenpin_agent.deployment.deployer import Deployer
-from kenpin_agent.deployment.events import Activated, Ordered, TrialFailed, TrialPassed
+from kenpin_agent.deployment.events import Activated, Ordered
 from kenpin_agent.deployment.switch import Role, Switch
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heat import HeatWatch
-from kenpin_agent.inspect import inspect
+from kenpin_agent.inspect import Inspection, inspect
 from kenpin_agent.judge import Judge, JudgeState
+from kenpin_agent.probation import Probation
 from kenpin_agent.release import Release
 from kenpin_agent.reporting import Reporter
 from kenpin_agent.seams import Clock, Frame, Incoming, Link, Outgoing
 from kenpin_agent.settings_desk import SettingsDesk
 from kenpin_agent.telemetry import Vitals
+from kenpin_agent.watchdog import Watchdog
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.messages import CameraState, Command, DesiredConfig, DesiredRelease, Telemetry, Verdict
 from kenpin_wire.topics import Channel
 
 log = logging.getLogger(__name__)
 
-TRIAL_VERDICTS = 10
-"""Live frames that a candidate must judge before it is committed."""
 TELEMETRY_EVERY_S = 10.0
 _LOOK_UP_S = 0.2  # how long the loop waits for a frame before it looks at everything else
 _ERRORS_EVERY_S = 10.0
@@ -57,6 +58,7 @@ class Agent:
         reporter: Reporter,
         vitals: Vitals,
         clock: Clock,
+        watchdog: Watchdog,
         window: int,
     ) -> None:
         self._grabber = grabber
@@ -68,11 +70,22 @@ class Agent:
         self._reporter = reporter
         self._vitals = vitals
         self._clock = clock
+        self._watchdog = watchdog
         self._window = window
         self._commands = Commands(link)
+        self._probation = Probation(
+            deployer=deployer,
+            link=link,
+            grabber=grabber,
+            desk=desk,
+            heat=heat,
+            vitals=vitals,
+            clock=clock,
+            watchdog=watchdog,
+            window=window,
+        )
         self._release: Release | None = None
         self._judge: JudgeState = JudgeState()
-        self._trial_left = 0
         self._good_parts = 0
         self._began_s = clock.monotonic_s()
         self._verdicts_s: deque[float] = deque(maxlen=100)
@@ -83,14 +96,17 @@ class Agent:
     def run(self, stop: threading.Event) -> None:
         """Inspect until `stop` is set. Returns with everything closed."""
         self._link.on_message(self._on_message)
-        self._run_release(self._deployer.load_committed())
+        self._settle(self._deployer.load_committed())
+        self._watchdog.start()
         self._grabber.start()
         self._link.start()
         self._deployer.start()
         try:
             while not stop.is_set():
                 self._take_over()
+                self._probation.look()
                 if self._heat.tick():
+                    self._probation.felt()
                     self._tell_telemetry()
                     # A second's roll-up must not wait for the next frame, which may never come.
                     self._publish(self._reporter.flush(until_s=int(self._clock.wall_s())))
@@ -105,6 +121,7 @@ class Agent:
                     if rest_s > 0:
                         self._clock.wait(stop, min(rest_s, _LONGEST_REST_S))
         finally:
+            self._watchdog.stop()
             self._grabber.stop()
             self._deployer.stop()
             self._publish(self._reporter.flush())
@@ -113,26 +130,25 @@ class Agent:
     # One frame -------------------------------------------------------------------------------------------
 
     def _inspect(self, frame: Frame, release: Release) -> float:
-        """Inspect and report; returns the seconds it took. An error in it never ends the loop."""
+        """Inspect and report, then let a shadow have its turn; returns the seconds it took. An error in it never
+        ends the loop."""
         began_s = self._clock.monotonic_s()
         try:
-            self._publish(self._judge_frame(frame, release))
+            with self._probation.watched():
+                inspection = self._judge_frame(frame, release)
         except ConfigError as error:  # a region outside the picture, say: no fault of a candidate's
+            self._probation.hindered()
             self._complain(error)
         except Exception as error:  # noqa: BLE001  the line goes on whatever one frame or release brings
-            if self._trial_left:
-                self._trial_left = 0
-                self._deployer.post(TrialFailed(f"it failed on a live frame: {error}"))
+            self._probation.broke(error)
             self._complain(error)
         else:
             self._verdicts_s.append(self._clock.monotonic_s())
-            if self._trial_left:
-                self._trial_left -= 1
-                if not self._trial_left:
-                    self._deployer.post(TrialPassed())
+            self._probation.judged(inspection)
+            self._probation.follow(inspection, self._judge.scores[-1])
         return self._clock.monotonic_s() - began_s
 
-    def _judge_frame(self, frame: Frame, release: Release) -> list[Outgoing]:
+    def _judge_frame(self, frame: Frame, release: Release) -> Inspection:
         settings, allowance = self._desk.current, self._heat.allowance
         assert settings.threshold is not None  # there is a release
         asked = self._commands.snapshot_wanted
@@ -153,9 +169,9 @@ class Agent:
             monotonic_s=self._clock.monotonic_s,
         )
         self._good_parts += inspection.verdict is Verdict.NORMAL
-        return self._reporter.report(inspection, wall_s=self._clock.wall_s()) + self._commands.answer(
-            inspection
-        )
+        self._publish(self._reporter.report(inspection, wall_s=self._clock.wall_s()))
+        self._publish(self._commands.answer(inspection))
+        return inspection
 
     def _complain(self, error: Exception) -> None:
         now_s = self._clock.monotonic_s()
@@ -166,15 +182,21 @@ class Agent:
     # Between frames --------------------------------------------------------------------------------------
 
     def _take_over(self) -> None:
-        """Switch to the release that the deployer offers, if it does."""
-        offered = self._switch.take()
-        if offered is None:
-            return
-        candidate = offered.role is Role.TRIAL
-        self._run_release(offered.release)
-        self._trial_left = TRIAL_VERDICTS if candidate else 0
-        if candidate:
-            self._deployer.post(Activated(offered.rev))
+        """Switch to the release that the deployer offers, if it does, or let one shadow."""
+        while (offer := self._switch.take()) is not None:
+            match offer.role:
+                case Role.COMMITTED:
+                    self._settle(offer.release)
+                case Role.TRIAL:
+                    self._run_release(offer.release)
+                    self._probation.began(offer)
+                    self._deployer.post(Activated(offer.rev))
+                case Role.SHADOW:
+                    self._probation.shadow(offer, self._release)
+
+    def _settle(self, release: Release | None) -> None:
+        self._run_release(release)
+        self._probation.settled(release)
 
     def _run_release(self, release: Release | None) -> None:
         self._publish(self._reporter.flush())

@@ -9,113 +9,37 @@ from pathlib import Path
 import pytest
 
 from kenpin_agent import runtime
-from kenpin_agent.clock import SystemClock
-from kenpin_agent.deployment.deployer import Deployer
-from kenpin_agent.deployment.slots import Slots
-from kenpin_agent.deployment.switch import Offer, Role, Switch
-from kenpin_agent.governor import GovernorSettings
-from kenpin_agent.grabber import Grabber
-from kenpin_agent.heat import HeatWatch
-from kenpin_agent.memory import Memory
-from kenpin_agent.release import Release, load_release, unpack_release
-from kenpin_agent.reporting import Reporter
-from kenpin_agent.runtime import TRIAL_VERDICTS, Agent
-from kenpin_agent.seams import Frame, Outgoing
-from kenpin_agent.settings import Settings
-from kenpin_agent.settings_desk import SettingsDesk
-from kenpin_agent.telemetry import Vitals
-from kenpin_agent.testing.heat import FakeThermometer
-from kenpin_agent.testing.link import FakeLink
-from kenpin_wire.errors import CameraError
+from kenpin_agent.deployment.events import Activated, TrialFailed, TrialPassed
+from kenpin_agent.deployment.switch import Offer, Role
+from kenpin_agent.release import Release
 from kenpin_wire.messages import (
     CameraState,
     Command,
     CommandState,
     DesiredConfig,
-    Reply,
     ReportedConfig,
     Roi,
-    Score,
+    ScoreAggregate,
     Telemetry,
     Threshold,
+    TrialPolicy,
     Verdict,
 )
-from kenpin_wire.topics import Address, Channel
+from kenpin_wire.topics import Channel
 from support import wait_until
-from support.small_release import part, write_release
+from support.agent_on_bench import Bench, loaded, names
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    folder = tmp_path_factory.mktemp("runtime")
-    unpack_release(write_release(folder / "discs.kenpin"), folder / "slot")
-    return load_release(folder / "slot")
-
-
-class Belt:
-    """A camera that gives what the test puts before it."""
-
-    def __init__(self) -> None:
-        self.scratched = False
-        self.lost = False
-        self._count = 0
-
-    def read(self) -> Frame | None:
-        threading.Event().wait(0.01)
-        if self.lost:
-            raise CameraError("unplugged", where="belt")
-        self._count += 1
-        name = f"{self._count:06d}-{'scratch' if self.scratched else 'good'}"
-        return Frame(
-            part(self._count, scratched=self.scratched), self._count, SystemClock().monotonic_s(), name
-        )
-
-    def close(self) -> None:
-        pass
-
-
-class Bench:
-    """An agent on a bench."""
-
-    def __init__(self, folder: Path) -> None:
-        clock = SystemClock()
-        self.link, self.belt, self.switch = FakeLink(), Belt(), Switch()
-        self.deployer = Deployer(Slots(folder), self.link, clock, self.switch, threads=1)
-        self.stop = threading.Event()
-        self.grabber = Grabber(lambda: self.belt, clock)
-        self._agent = Agent(
-            grabber=self.grabber,
-            link=self.link,
-            deployer=self.deployer,
-            switch=self.switch,
-            desk=SettingsDesk(Settings(), Memory(folder), self.link),
-            heat=HeatWatch(lambda _load: FakeThermometer(45.0), GovernorSettings(), clock),
-            reporter=Reporter(Address("s", "l", "d")),
-            vitals=Vitals(folder),
-            clock=clock,
-            window=1,
-        )
-        self.thread = threading.Thread(target=self._agent.run, args=(self.stop,))
-        self.thread.start()
-
-    def said(self, channel: Channel) -> list[Outgoing]:
-        return self.link.of(channel)
-
-    def reply(self, command: str) -> Reply | None:
-        """The last one to a command."""
-        found = [out.payload for out in self.said(Channel.REPLY) if out.argument == command]
-        return found[-1] if found and isinstance(found[-1], Reply) else None
-
-    def verdicts(self) -> list[Verdict]:
-        return [out.payload.verdict for out in self.said(Channel.SCORE) if isinstance(out.payload, Score)]  # type: ignore[misc]  # a known one
+    return loaded(tmp_path_factory.mktemp("runtime"))
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     running = Bench(tmp_path)
     yield running
-    running.stop.set()
-    running.thread.join(10)
+    running.close()
 
 
 def test_without_a_release_nothing_is_judged_and_telemetry_goes_on(bench: Bench) -> None:
@@ -134,22 +58,23 @@ def test_a_release_is_taken_over_between_frames_and_judges_from_then_on(
     wait_until(lambda: bench.said(Channel.EVENT_ANOMALY) and bench.said(Channel.HEATMAP), what="its event")
 
 
-def test_a_candidate_passes_its_trial_by_judging(
-    bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch
+def test_a_candidate_passes_its_trial_by_judging_as_many_frames_as_its_order_says(
+    bench: Bench, release: Release
 ) -> None:
-    happened: list[str] = []
-    monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
-    bench.switch.offer(Offer(release, Role.TRIAL))
-    wait_until(lambda: "TrialPassed" in happened, what="the trial's end")
-    assert happened == ["Activated", "TrialPassed"]
-    assert len(bench.said(Channel.SCORE)) <= TRIAL_VERDICTS + 5
+    bench.deaf()
+    bench.switch.offer(Offer(release, Role.TRIAL, TrialPolicy(frames=25), rev=7))
+    wait_until(lambda: bench.of(TrialPassed), what="the trial's end")
+    assert bench.happened == [Activated(7), TrialPassed(7)]
+    bench.stop.set()
+    bench.thread.join(10)
+    counted = [out.payload for out in bench.said(Channel.SCORE_AGG)]
+    assert sum(second.n for second in counted if isinstance(second, ScoreAggregate)) >= 25
 
 
 def test_a_candidate_that_fails_on_a_frame_fails_its_trial_and_the_loop_goes_on(
     bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happened: list[str] = []
-    monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
+    bench.deaf()
     real, fails = runtime.inspect, threading.Event()
 
     def sometimes(*args: object, **kwargs: object) -> object:
@@ -159,24 +84,24 @@ def test_a_candidate_that_fails_on_a_frame_fails_its_trial_and_the_loop_goes_on(
 
     monkeypatch.setattr(runtime, "inspect", sometimes)
     fails.set()
-    bench.switch.offer(Offer(release, Role.TRIAL))
-    wait_until(lambda: "TrialFailed" in happened, what="the trial's end")
+    bench.switch.offer(Offer(release, Role.TRIAL, rev=3))
+    wait_until(lambda: bench.of(TrialFailed), what="the trial's end")
+    assert bench.happened[1:] == [TrialFailed("it failed on a live frame: a head that divides by zero", 3)]
     fails.clear()
     bench.switch.offer(Offer(release, Role.COMMITTED))
     wait_until(bench.verdicts, what="verdicts again")
 
 
 def test_a_region_outside_the_picture_is_not_held_against_a_candidate(
-    bench: Bench, release: Release, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bench: Bench, release: Release, caplog: pytest.LogCaptureFixture
 ) -> None:
-    happened: list[str] = []
-    monkeypatch.setattr(bench.deployer, "post", lambda event: happened.append(type(event).__name__))
+    bench.deaf()
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=1, roi=Roi(width=5000, height=5000)))
     bench.switch.offer(Offer(release, Role.TRIAL))
     wait_until(lambda: "leaves the picture" in caplog.text, what="word of the region")
-    assert happened == ["Activated"]
+    assert names(bench.happened) == ["Activated"]
     bench.link.deliver(Channel.SET_CONFIG, DesiredConfig(rev=2, roi=Roi(width=64, height=64)))
-    wait_until(lambda: "TrialPassed" in happened, what="the trial's end")
+    wait_until(lambda: bench.of(TrialPassed), what="the trial's end")
 
 
 def test_a_threshold_takes_effect_on_the_next_frame_and_is_reported(bench: Bench, release: Release) -> None:
