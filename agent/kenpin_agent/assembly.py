@@ -16,8 +16,8 @@ from kenpin_agent.cameras.config import FolderConfig
 from kenpin_agent.clock import SystemClock
 from kenpin_agent.config import AgentConfig
 from kenpin_agent.deployment.deployer import Deployer
-from kenpin_agent.deployment.machine import RESTING
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.deployment.state import RESTING, State
 from kenpin_agent.deployment.switch import Switch
 from kenpin_agent.governor import GovernorSettings
 from kenpin_agent.grabber import Grabber
@@ -39,7 +39,7 @@ from kenpin_agent.trust.fetching import MqttFetch, WebFetch
 from kenpin_agent.trust.trust import Trust, read_root
 from kenpin_agent.watchdog import Watchdog
 from kenpin_wire.errors import ConfigError, ReleaseError
-from kenpin_wire.messages import DesiredRelease
+from kenpin_wire.messages import DesiredRelease, Phase
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
         link.on_connect(trust.connected)
     own = config.inspection
     switch = Switch()
-    deployer = Deployer(Slots(config.state_dir), link, clock, switch, threads=own.threads)
+    deployer = Deployer(Slots(config.state_dir), link, clock, switch, threads=own.threads, check=trust)
     if config.release is not None:
         _offer_file(config.release, deployer)
     governor = settings_for_here(
@@ -138,8 +138,19 @@ def _offer_file(file: Path, deployer: Deployer) -> None:
         return
     if committed is not None and committed.sha256 == sha256:
         return
+    if committed is not None and (why := _failed_here(deployer.state, sha256)):
+        log.warning("%s failed on this device before (%s). Going on with %s.", file, why, committed.release)
+        return
     wish = DesiredRelease(rev=0, release=manifest.release, sha256=sha256, size=file.stat().st_size)
     deployer.install_file(wish, lambda blob: shutil.copyfile(file, blob))
+
+
+def _failed_here(state: State, sha256: str) -> str:
+    """Why a file is not to be tried at each start again; empty if it may be."""
+    order, ends = state.order, (Phase.REJECTED, Phase.ROLLED_BACK)
+    if order is not None and order.sha256 == sha256 and state.phase in ends:
+        return state.reason
+    return state.quarantine.get(sha256, "")
 
 
 class _only_one:  # noqa: N801  a context manager reads as a verb

@@ -136,6 +136,10 @@ class Link(Protocol):
     def outbox_depth(self) -> int: ...
 
     @property
+    def max_packet_bytes(self) -> int | None:
+        """The longest packet that the broker takes; None if it has not said so."""
+
+    @property
     def rejected_messages(self) -> int:
         """How many messages to this device broke the contract since it started."""
 

@@ -16,13 +16,21 @@ import pytest
 
 from kenpin_agent.clock import SystemClock
 from kenpin_agent.deployment.deployer import Deployer
+from kenpin_agent.deployment.download import UNSYNCED_BYTES
 from kenpin_agent.deployment.events import Activated, Ordered, TrialFailed, TrialPassed
 from kenpin_agent.deployment.slots import Slots
 from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.release import Release
 from kenpin_agent.testing.link import FakeLink
 from kenpin_wire.blocks import Block, pack_block
-from kenpin_wire.messages import BlockRequest, DesiredRelease, Phase, ReleaseName, ReportedRelease
+from kenpin_wire.messages import (
+    BLOCK_BYTES,
+    BlockRequest,
+    DesiredRelease,
+    Phase,
+    ReleaseName,
+    ReportedRelease,
+)
 from kenpin_wire.topics import Channel
 from support import wait_until
 from support.small_release import members_of, write_release, write_zip
@@ -64,7 +72,7 @@ class Device:
         assert isinstance(payload, ReportedRelease)
         return payload
 
-    def order(self, file: Path, version: str) -> None:
+    def order(self, file: Path, version: str, block_size: int = BLOCK_BYTES) -> None:
         self._rev += 1
         data = file.read_bytes()
         self.deployer.post(
@@ -74,6 +82,7 @@ class Device:
                     release=ReleaseName(name="discs", version=version),
                     sha256=hashlib.sha256(data).hexdigest(),
                     size=len(data),
+                    block_size=block_size,
                 )
             )
         )
@@ -184,13 +193,16 @@ def test_a_fetch_goes_on_after_a_restart_where_it_was(
     start: Callable[[], Device], files: dict[str, Path]
 ) -> None:
     device = start()
-    device.order(files["1"], "1")
-    wait_until(lambda: device.link.of(Channel.BLOB_REQ), what="the first request")
-    device.serve(files["1"])
-    wait_until(lambda: len(device.link.of(Channel.BLOB_REQ)) > 1, what="the second request")
+    device.order(files["1"], "1", block_size=8192)
+
+    def almost() -> bool:
+        device.serve(files["1"], lambda index, payload: payload if index < 70 else None)
+        return device.asked[-1:] == [(70, 1)]
+
+    wait_until(almost, timeout_s=20, what="the last request but one")
     again = start()
     again.reach(Phase.ACTIVATING, files["1"])
-    assert again.asked[0][0] == 8
+    assert again.asked[0][0] == 70 - UNSYNCED_BYTES // 8192
 
 
 def test_wrong_golden_scores_are_a_reason_and_the_old_release_stays(
@@ -259,7 +271,7 @@ def test_a_full_disk_fails_the_deployment_not_the_device(
     real = Path.open
 
     def full(self: Path, mode: str = "r", *args: object, **kwargs: object) -> object:
-        if "a" in mode and self.parent.name == "blobs":
+        if "a" in mode and self.parent.name == "blobs":  # as a block is appended
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(self, mode, *args, **kwargs)  # type: ignore[call-overload]  # as it was called
 
@@ -350,7 +362,7 @@ def test_a_release_that_breaks_what_verifies_it_ends_with_a_reason_and_the_next_
         raise error
 
     device = start()
-    monkeypatch.setattr("kenpin_agent.deployment.deployer.check_golden", break_down)
+    monkeypatch.setattr("kenpin_agent.deployment.loader.check_golden", break_down)
     device.order(files["1"], "1")
     device.reach(phase, files["1"])
     assert says in device.deployer.state.reason

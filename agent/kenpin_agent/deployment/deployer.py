@@ -6,45 +6,55 @@ frames. The inspection loop is told of a release through `Switch` and answers wi
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+from kenpin_agent.deployment.deadline import MARGIN_S, Deadline
+from kenpin_agent.deployment.download import Download
 from kenpin_agent.deployment.events import (
     CommittedLost,
     Event,
-    Fetched,
     FetchFailed,
-    HashDiffers,
+    NotTrusted,
     Ordered,
-    Refused,
+    RepositoryAway,
     Restarted,
+    ShadowTimedOut,
+    Stopping,
+    TrialFailed,
     TrialPassed,
-    Verified,
 )
-from kenpin_agent.deployment.fetch import Fetch
-from kenpin_agent.deployment.machine import RESTING, Effect, IllegalEventError, State, advance
-from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.deployment.loader import Loader, RealLoader, verify
+from kenpin_agent.deployment.machine import IllegalEventError, advance
+from kenpin_agent.deployment.slots import Slots, disk_reason
+from kenpin_agent.deployment.state import RESTING, Effect, State
 from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.heap import give_back
-from kenpin_agent.release import Release, check_golden, load_release, unpack_release
-from kenpin_agent.seams import Clock, Link, Outgoing
-from kenpin_wire.blocks import unpack_block
-from kenpin_wire.errors import ReleaseError, WireError, os_words
-from kenpin_wire.messages import BlockRequest, DesiredRelease, Phase, ReportedRelease
+from kenpin_agent.release import Release
+from kenpin_agent.seams import Clock, Link, Outgoing, ReleaseCheck
+from kenpin_wire.errors import ReleaseError, RepositoryAwayError, os_words
+from kenpin_wire.messages import DesiredRelease, Phase, ReportedRelease
 from kenpin_wire.topics import Channel
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5  # how often the thread looks up when nothing comes
+_BUSY_S = 0.1  # and while a file is fetched
 _REPORT_STEP_PERCENT = 10.0
-HELD_S = 5.0
-"""How long a trial stands still after the loop has last said so."""
+_LONGEST_PAUSE_S = 60.0
+_FETCHED = (
+    Phase.VERIFYING,
+    Phase.STAGED,
+    Phase.SHADOWING,
+    Phase.ACTIVATING,
+    Phase.TRIAL,
+    Phase.COMMITTED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +69,37 @@ class Deployer:
     Args:
         switch: Where the inspection loop waits for a release.
         threads: Inference threads that a loaded release gets.
+        check: Says whether a release is signed; None where no root is pinned. A file that is given on the device
+            itself need not be.
+        reference_s: The time that an order's expiry is held against, in seconds since 1970; the wall clock's if None.
+        loader: The real one if None.
     """
 
-    def __init__(self, slots: Slots, link: Link, clock: Clock, switch: Switch, *, threads: int) -> None:
+    def __init__(
+        self,
+        slots: Slots,
+        link: Link,
+        clock: Clock,
+        switch: Switch,
+        *,
+        threads: int,
+        check: ReleaseCheck | None = None,
+        reference_s: Callable[[], float] | None = None,
+        loader: Loader | None = None,
+    ) -> None:
         self._slots = slots
         self._link = link
         self._clock = clock
         self._switch = switch
-        self._threads = threads
+        self._check = check
+        self._reference_s = reference_s or clock.wall_s
+        self._loader = loader or RealLoader(threads)
         self._inbox: queue.Queue[Event | _BlockCame | None] = queue.Queue()
         self.post(Restarted())  # what was under way when the program ended comes before anything new
         self._state = slots.load()
-        self._fetch: Fetch | None = None
-        self._asked_s = 0.0
+        self._download: Download | None = None
+        self._fetch_at_s: float | None = None
+        self._deadline: Deadline | None = None
         self._held_s = float("-inf")
         self._committed: Release | None = None
         self._candidate: Release | None = None
@@ -88,23 +116,23 @@ class Deployer:
     def load_committed(self) -> Release | None:
         """Load the release to start with, once however often this is called. Before `start`.
 
-        One that can no longer be loaded is fetched anew; until then there is none.
+        One that can no longer be loaded gives way to the one that ran before, and is fetched anew; if that one is
+        gone too, there is none until then.
         """
-        committed = self._state.committed
-        if committed is None or self._committed is not None:
-            return self._committed
-        try:
-            self._committed = load_release(self._slots.slot(committed.slot), threads=self._threads)
-        except ReleaseError as error:
-            log.error("the committed release cannot be loaded: %s", error)
-            self._state, _ = advance(self._state, CommittedLost(str(error)))
-            self._store()
+        while self._committed is None and (committed := self._state.committed) is not None:
+            try:
+                self._committed = self._loader.load(self._slots.check(committed))
+            except ReleaseError as error:
+                log.error("the committed release cannot be loaded: %s", error)
+                self._state, _ = advance(self._state, CommittedLost(str(error)))
+                self._store()
         return self._committed
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
+        """End in an orderly way, so that the next start is not taken for a crash of a candidate's."""
         self._inbox.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout=5)
@@ -113,9 +141,19 @@ class Deployer:
         """Tell the deployment what happened. From any thread."""
         self._inbox.put(event)
 
+    def order(self, order: DesiredRelease, *, anew: bool = False) -> None:
+        """A desired release has come over the network. From any thread.
+
+        Args:
+            anew: See `events.Ordered`.
+        """
+        own = "revision 0 is for a file that is given on the device itself" if order.rev == 0 else ""
+        self.post(Ordered(order, own, anew))
+
     def hold(self) -> None:
         """The trial stands still just now: no camera, or inspection is off. Say it again at least each
-        `HELD_S` for as long as that lasts, so that a loop that hangs is not held for ever. From any thread."""
+        `deadline.HELD_S` for as long as that lasts, so that a loop that hangs is not held for ever. From any
+        thread."""
         self._held_s = self._clock.monotonic_s()
 
     def block_came(self, sha256: str, payload: bytes) -> None:
@@ -133,50 +171,62 @@ class Deployer:
             copy_to(blob)
         except OSError as error:
             blob.unlink(missing_ok=True)
-            self.post(FetchFailed(_disk_reason(error, 2 * order.size)))
+            self.post(FetchFailed(disk_reason(error, 2 * order.size)))
 
     def report(self) -> None:
         """Publish how the deployment stands."""
         state = self._state
-        percent = self._fetch.percent if self._fetch else 100.0 * (state.phase in _FETCHED)
+        percent = self._download.percent if self._download else 100.0 * (state.phase in _FETCHED)
         self._reported_percent = percent
+        order = state.order
         message = ReportedRelease(
-            rev=state.order.rev if state.order else 0,
+            rev=state.seen if state.refusal else order.rev if order else 0,
             installed=state.committed.release if state.committed else None,
-            latest=state.order.release if state.order else None,
-            sha256=state.order.sha256 if state.order else None,
+            previous=state.previous.release if state.previous else None,
+            latest=order.release if order else None,
+            sha256=order.sha256 if order else None,
             phase=state.phase,
-            reason=state.reason,
+            reason=state.refusal or state.reason,
             percent=round(percent, 1),
-            rollout=state.order.rollout if state.order else "",
+            rollout=order.rollout if order else "",
         )
         self._link.publish(Outgoing(Channel.REPORTED_RELEASE, message))
+
+    def step(self, *, wait_s: float = 0.0) -> bool:
+        """Take one thing from the inbox, waiting so long for it, and look up. The thread does nothing but this; a
+        test may do it in its stead. Returns whether to go on."""
+        try:
+            item = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
+        except queue.Empty:
+            if not self._stored:
+                self._store()
+            self._tidy()
+        else:
+            if item is None:
+                self._happen(Stopping())
+                return False
+            if isinstance(item, _BlockCame):
+                self._take_block(item)
+            else:
+                self._happen(item)
+        self._look_up()
+        return True
 
     # The thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         while True:
             try:
-                item = self._inbox.get(timeout=_IDLE_S)
-            except queue.Empty:
-                if not self._stored:
-                    self._store()
-                self._ask_again()
-                self._tidy()
-                continue
-            if item is None:
-                return
-            try:
-                if isinstance(item, _BlockCame):
-                    self._take_block(item)
-                else:
-                    self._happen(item)
-            except OSError as error:
-                log.error("the deployment's files cannot be written: %s", error)
+                if not self.step(wait_s=_BUSY_S if self._download else _IDLE_S):
+                    return
+            except Exception:
+                log.exception("a step of the deployment failed")
 
     def _happen(self, event: Event) -> None:
         """Advance, store, act; the effects' own events follow at once."""
         before = self._state
+        if isinstance(event, Ordered) and not event.refusal:
+            event = replace(event, refusal=self._expired(event.order))
         try:
             self._state, effects = advance(self._state, event)
         except IllegalEventError as error:
@@ -186,23 +236,33 @@ class Deployer:
             self._store()
         if isinstance(event, TrialPassed):
             self._committed, self._candidate = self._candidate, None
-        if isinstance(event, Restarted):
-            self.report()
-        if self._state.phase is not before.phase or self._state.order != before.order:
-            log.info(
-                "deployment of %s: %s%s",
-                self._state.order.release if self._state.order else "nothing",
-                self._state.phase.value,
-                f" ({self._state.reason})" if self._state.reason else "",
-            )
-            if self._state.phase is not Phase.DOWNLOADING:
-                self._fetch = None
-            self._untidy = True
-            self.report()
+        self._tell(before, event)
         for effect in effects:
             follow = self._do(effect)
             if follow is not None:
                 self._happen(follow)
+
+    def _tell(self, before: State, event: Event) -> None:
+        state = self._state
+        if state.refusal and state.refusal != before.refusal:
+            log.warning("%s", state.refusal)
+        elif state.phase is before.phase and state.order == before.order:
+            if isinstance(event, Restarted):
+                self.report()
+            return
+        else:
+            log.info(
+                "deployment of %s: %s%s",
+                state.order.release if state.order else "nothing",
+                state.phase.value,
+                f" ({state.reason})" if state.reason else "",
+            )
+        if state.phase is not Phase.DOWNLOADING:
+            self._download, self._fetch_at_s = None, None
+        if state.phase not in (Phase.SHADOWING, Phase.ACTIVATING, Phase.TRIAL):
+            self._deadline = None
+        self._untidy = True
+        self.report()
 
     def _store(self) -> None:
         """Store the state. One that the disk does not take is in force all the same, and stored once it does:
@@ -222,21 +282,47 @@ class Deployer:
         match effect:
             case Effect.FETCH:
                 return self._begin_fetch()
+            case Effect.FETCH_LATER:
+                pause_s = min(2.0**self._state.checks, _LONGEST_PAUSE_S)
+                self._fetch_at_s = self._clock.monotonic_s() + pause_s
             case Effect.DISCARD:
                 self._slots.discard_blobs()
             case Effect.VERIFY:
                 return self._verify()
+            case Effect.SHADOW:
+                self._offer(Role.SHADOW)
+            case Effect.WITHDRAW:
+                self._candidate = None
+                self._switch.offer(Offer(None, Role.SHADOW))
             case Effect.ACTIVATE:
-                order = self._order()
-                self._switch.offer(
-                    Offer(self._candidate, Role.TRIAL, order.policy.trial, None, order.rollout, order.rev)
-                )
+                return self._activate()
             case Effect.REVERT:
                 self._candidate = None
                 self._switch.offer(Offer(self._committed, Role.COMMITTED))
             case Effect.TAKE_PENDING if self._state.pending is not None:
                 return Ordered(self._state.pending)
         return None
+
+    def _look_up(self) -> None:
+        """What depends on time alone."""
+        now_s = self._clock.monotonic_s()
+        follow: Event | None = None
+        if self._fetch_at_s is not None and now_s >= self._fetch_at_s:
+            follow = self._begin_fetch()
+        elif self._download is not None:
+            follow = self._download.look_up()
+        elif self._deadline is not None:
+            self._deadline.held_s = self._held_s
+            if self._deadline.passed(now_s):
+                self._deadline = None
+                follow = self._too_late()
+        if follow is not None:
+            self._happen(follow)
+
+    def _too_late(self) -> Event:
+        if self._state.phase is Phase.SHADOWING:
+            return ShadowTimedOut("its shadow did not end in time; the inspection does not answer")
+        return TrialFailed("its trial did not end in time; the inspection does not answer")
 
     def _tidy(self) -> None:
         """When all is done and quiet, and the loop has let go of the release that ran before: its memory goes
@@ -245,119 +331,71 @@ class Deployer:
             self._untidy = False
             give_back()
 
-    # Fetching ------------------------------------------------------------------------------------------
+    # Effects -------------------------------------------------------------------------------------------
 
     def _begin_fetch(self) -> Event | None:
-        """Go on from what is there already."""
-        order = self._order()
-        self._slots.discard_blobs(keep=order.sha256)
-        blob = self._slots.blob(order.sha256)
+        order = self._order
+        self._fetch_at_s = None
         try:
-            there = blob.stat().st_size if blob.exists() else 0
-            if there == order.size:
-                return Fetched()
-            fetch = Fetch(order.size, order.block_size, written=min(there, order.size) // order.block_size)
-            self._slots.check_space(2 * order.size - there)  # the file, and what is unpacked from it
-            with blob.open("ab") as file:
-                file.truncate(fetch.written * order.block_size)
-        except OSError as error:
-            return FetchFailed(_disk_reason(error, order.size))
-        self._fetch = fetch
-        self._ask()
-        return None
-
-    def _ask(self) -> None:
-        assert self._fetch is not None
-        self._asked_s = self._clock.monotonic_s()
-        if not self._link.connected:
-            return  # a broker that is away is no failed try
-        order, ask = self._order(), self._fetch.ask()
-        request = BlockRequest(
-            sha256=order.sha256, start=ask.start, count=ask.count, block_size=order.block_size
-        )
-        self._link.publish(Outgoing(Channel.BLOB_REQ, request))
-
-    def _ask_again(self) -> None:
-        """Called when nothing came for a moment."""
-        fetch = self._fetch
-        if fetch is None or self._clock.monotonic_s() - self._asked_s < fetch.patience_s:
-            return
-        if fetch.hopeless:
-            reason = f"no block came after {fetch.tries} requests; is the controller running, with this file?"
-            self._happen(FetchFailed(reason, Phase.TIMED_OUT))
-        else:
-            self._ask()
+            self._check_signed(order)
+        except RepositoryAwayError as error:
+            return RepositoryAway(str(error))
+        except ReleaseError as error:
+            return NotTrusted(str(error))
+        self._download = Download(order, self._slots, self._link, self._clock)
+        return self._download.begin()
 
     def _take_block(self, came: _BlockCame) -> None:
-        fetch = self._fetch
-        if fetch is None or came.sha256 != self._order().sha256:
+        download = self._download
+        if download is None or came.sha256 != download.sha256:
             return
-        try:
-            block = unpack_block(came.payload)
-        except WireError as error:
-            log.warning("%s; asked for again", error)
-            self._ask()
-            return
-        ready = fetch.take(block.index, block.data)
-        if not ready:
-            return
-        try:
-            with self._slots.blob(came.sha256).open("ab") as file:
-                file.write(ready)
-        except OSError as error:
-            self._happen(FetchFailed(_disk_reason(error, fetch.size)))
-            return
-        if fetch.complete:
-            self._happen(Fetched())
-        elif fetch.window_done:
-            self._ask()
-        if fetch.percent - self._reported_percent >= _REPORT_STEP_PERCENT and not fetch.complete:
+        follow = download.take(came.payload)
+        if follow is not None:
+            self._happen(follow)
+        elif download.percent - self._reported_percent >= _REPORT_STEP_PERCENT:
             self.report()
 
-    # Verifying -----------------------------------------------------------------------------------------
-
     def _verify(self) -> Event:
-        """Hash, unpack into the candidate's slot, load, golden pictures."""
-        order, blob = self._order(), self._slots.blob(self._order().sha256)
-        try:
-            if _sha256(blob) != order.sha256:
-                return HashDiffers()
-            if not self._stored:
+        if not self._stored:
+            try:
                 self._slots.store(self._state)
-            slot = self._slots.clear(self._state.candidate_slot)
-            manifest = unpack_release(blob, slot)
-            if manifest.release != order.release:
-                return Refused(f"the file holds {manifest.release}, not {order.release}")
-            candidate = load_release(slot, threads=self._threads)
-            check_golden(candidate)
-            self._candidate = candidate
-            give_back()  # two releases are in memory now; what unpacking took need not be besides
-        except ReleaseError as error:
-            return Refused(str(error))
-        except FileNotFoundError:
-            return HashDiffers()
-        except OSError as error:
-            return FetchFailed(_disk_reason(error, 2 * order.size))
-        except MemoryError:
-            return FetchFailed("this device's memory does not hold it beside the release that runs")
-        except Exception as error:  # noqa: BLE001  this thread must outlive whatever a release brings
-            return Refused(f"it cannot be tried out here: {type(error).__name__}: {error}")
-        return Verified()
+            except OSError as error:
+                return FetchFailed(disk_reason(error, 2 * self._order.size))
+            self._stored = True
+        self._candidate = None
+        event, self._candidate = verify(self._state, self._slots, self._loader)
+        return event
 
+    def _activate(self) -> Event | None:
+        """What was signed when it was fetched may have been recalled since. Where nobody can say, it stands."""
+        try:
+            self._check_signed(self._order)
+        except RepositoryAwayError as error:
+            log.info("not asked once more whether %s is signed: %s", self._order.release, error)
+        except ReleaseError as error:
+            return NotTrusted(str(error))
+        self._offer(Role.TRIAL)
+        return None
+
+    def _offer(self, role: Role) -> None:
+        order, policy = self._order, self._order.policy
+        shadow = policy.shadow if role is Role.SHADOW else None
+        trial = policy.trial if role is Role.TRIAL else None
+        limit_s = shadow.max_s if shadow else policy.trial.max_s
+        self._deadline = Deadline(limit_s + MARGIN_S, self._clock.monotonic_s())
+        self._switch.offer(Offer(self._candidate, role, trial, shadow, order.rollout, order.rev))
+
+    def _check_signed(self, order: DesiredRelease) -> None:
+        if self._check is not None and order.rev > 0:
+            self._check.check(order)
+
+    def _expired(self, order: DesiredRelease) -> str:
+        """Why it is too late for it; empty if it is not."""
+        if order.expires is None or order.expires > datetime.fromtimestamp(self._reference_s(), UTC):
+            return ""
+        return f"it expired at {order.expires:%Y-%m-%d %H:%M} UTC"
+
+    @property
     def _order(self) -> DesiredRelease:
         assert self._state.order is not None
         return self._state.order
-
-
-_FETCHED = (Phase.VERIFYING, Phase.ACTIVATING, Phase.TRIAL, Phase.COMMITTED)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _disk_reason(error: OSError, needed_bytes: int) -> str:
-    if error.errno == errno.ENOSPC:
-        return f"the disk is full; free {needed_bytes / 1e6:.0f} MB on this device and send the release again"
-    return f"the file cannot be written: {os_words(error)}"

@@ -17,10 +17,12 @@ class Ordered:
 
     Attributes:
         refusal: Why it is not to be taken up, if it is not: it has expired, say.
+        anew: Whether it is signed by a key that replaced the one that spoke here before. Revisions begin anew then.
     """
 
     order: DesiredRelease
     refusal: str = ""
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,9 @@ class Switch:
     def take(self) -> Offer | None:
         """The next offer that the loop has not seen, if any. Call it until there is none."""
         with self._lock:
-            if self._run is not None:
-                offer, self._run = self._run, None
+            first = self._run or self._shadow
+            if first is self._run:
+                self._run = None
             else:
-                offer, self._shadow = self._shadow, None
-        return offer
+                self._shadow = None
+        return first

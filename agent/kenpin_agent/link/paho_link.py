@@ -106,6 +106,11 @@ class PahoLink:
         return self._sender.depth
 
     @property
+    def max_packet_bytes(self) -> int | None:
+        """The longest packet that the broker takes; None if it has not said so."""
+        return self._session.max_packet_bytes
+
+    @property
     def rejected_messages(self) -> int:
         """Messages to this device that broke the contract, or were not signed as they must be, since it started."""
         return self._rejected

@@ -122,6 +122,11 @@ class MqttSession:
         return "5" if self._mqtt5 else "3.1.1"
 
     @property
+    def max_packet_bytes(self) -> int | None:
+        """The Maximum Packet Size that the broker named when it accepted us (MQTT 5, 3.2.2.3.6); None if none."""
+        return self._max_packet_bytes
+
+    @property
     def last_error(self) -> LinkError | None:
         """Why there is no connection; None while there is one, and before the first attempt has ended."""
         return self._error

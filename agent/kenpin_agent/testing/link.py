@@ -17,7 +17,7 @@ class FakeLink:
 
     Attributes:
         published: Everything that was published, in order, connected or not.
-        outbox_depth: Set it to what the code under test shall see; so `rejected_messages`.
+        outbox_depth: Set it to what the code under test shall see; so `rejected_messages` and `max_packet_bytes`.
         started, stopped: Whether these were called.
     """
 
@@ -25,6 +25,7 @@ class FakeLink:
         self.published: list[Outgoing] = []
         self.outbox_depth = 0
         self.rejected_messages = 0
+        self.max_packet_bytes: int | None = None
         self.started = False
         self.stopped = False
         self._connects = connected
