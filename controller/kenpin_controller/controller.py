@@ -20,10 +20,14 @@ from kenpin_controller.commands import Commands
 from kenpin_controller.errors import StoreError
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.ingest import Ingest
+from kenpin_controller.metadata_server import MetadataServer
 from kenpin_controller.publisher import Publisher
 from kenpin_controller.restore import restore
 from kenpin_controller.site import Site
 from kenpin_controller.store import Store
+from kenpin_controller.trust.desk import TrustDesk
+from kenpin_controller.trust.keeper import Keeper
+from kenpin_controller.trust.passphrase import from_environment
 from kenpin_controller.writer import BATCH_SIZE
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.topics import TopicTree
@@ -82,10 +86,14 @@ class Controller:
             manual_ack=True,
             receive_maximum=RECEIVE_MAXIMUM,
         )
-        publisher = Publisher(self.session, tree)
+        trust = TrustDesk(settings.data, passphrase=from_environment)
+        publisher = Publisher(self.session, tree, trust.seal)
         commands = Commands()
-        self.site = Site(self.store, self.fleet, publisher, commands)
+        self.site = Site(self.store, self.fleet, publisher, commands, trust)
+        self.trust = Keeper(trust, self.site.publish_desired)
+        self.trust.begin()
         self._blobs = BlobServer(self.store.releases, publisher)
+        self._metadata = MetadataServer(trust.repository, publisher)
         self.ingest = Ingest(
             self.session,
             tree,
@@ -93,6 +101,7 @@ class Controller:
             self.fleet,
             publisher,
             on_block_request=self._blobs.ask,
+            on_metadata_request=self._metadata.ask,
             on_reply=commands.take_reply,
         )
         self._stopping = threading.Event()
@@ -103,6 +112,7 @@ class Controller:
         self.session.on_connected = self._heal
         self.ingest.start()
         self._blobs.start()
+        self._metadata.start()
         self._housekeeper.start()
         self.session.start()
 
@@ -110,6 +120,7 @@ class Controller:
         """Commit what came, say goodbye, and close the store."""
         self._stopping.set()
         self._blobs.stop()
+        self._metadata.stop()
         self.ingest.stop()
         self.session.stop()
         self.store.close()
@@ -121,6 +132,7 @@ class Controller:
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(HOUSEKEEPING_S):
+            self.trust.keep()
             now_s = time.time()
             try:
                 self.store.readings.forget(

@@ -20,7 +20,7 @@ from kenpin_controller.store.readings import Readings
 from kenpin_controller.store.writes import Event, Seen, Write
 from kenpin_controller.writer import Pending, Writer
 from kenpin_wire.errors import KenpinError, WireError
-from kenpin_wire.messages import BlockRequest, EventAck, Message, Reply
+from kenpin_wire.messages import BlockRequest, EventAck, Message, MetadataRequest, Reply
 from kenpin_wire.topics import Address, Channel, Topic, TopicTree
 
 SEEN_EVERY_S = 30.0
@@ -46,6 +46,7 @@ class Ingest:
 
     Args:
         on_block_request: Called on the session's thread with who asks for which blocks; must not block.
+        on_metadata_request: Likewise with who asks for which part of the TUF metadata.
         on_reply: Called on the session's thread with a command's reply; must not block.
         wall_s: The wall clock.
 
@@ -62,6 +63,7 @@ class Ingest:
         publisher: Publisher,
         *,
         on_block_request: Callable[[Address, BlockRequest], None],
+        on_metadata_request: Callable[[Address, MetadataRequest], None],
         on_reply: Callable[[Address, Reply], None],
         wall_s: Callable[[], float] = time.time,
     ) -> None:
@@ -70,6 +72,7 @@ class Ingest:
         self._fleet = fleet
         self._publisher = publisher
         self._on_block_request = on_block_request
+        self._on_metadata_request = on_metadata_request
         self._on_reply = on_reply
         self._wall_s = wall_s
         self._writer = Writer(readings, self._committed)
@@ -116,6 +119,9 @@ class Ingest:
             return None
         if isinstance(message, BlockRequest):
             self._on_block_request(topic.address, message)
+            return None
+        if isinstance(message, MetadataRequest):
+            self._on_metadata_request(topic.address, message)
             return None
         if isinstance(message, Reply):
             self._on_reply(topic.address, message)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from kenpin_agent.link.session import Publication
 from kenpin_wire.contract import CONTRACT, encode
-from kenpin_wire.messages import Message
+from kenpin_wire.messages import DesiredConfig, DesiredRelease, Message
+from kenpin_wire.signed import Signed
 from kenpin_wire.topics import Topic, TopicTree
 
 
@@ -22,12 +24,21 @@ class Session(Protocol):
     def publish(self, publication: Publication) -> int | None: ...
 
 
-class Publisher:
-    """Publishes on the controller's channels. Any number of threads."""
+Seal = Callable[[str, DesiredConfig | DesiredRelease], Signed]
+"""Signs a message for the topic that is given first, as MQTT spells it."""
 
-    def __init__(self, session: Session, tree: TopicTree) -> None:
+
+class Publisher:
+    """Publishes on the controller's channels. Any number of threads.
+
+    Args:
+        seal: Signs what goes out on channels that are signed.
+    """
+
+    def __init__(self, session: Session, tree: TopicTree, seal: Seal) -> None:
         self._session = session
         self._tree = tree
+        self._seal = seal
 
     @property
     def connected(self) -> bool:
@@ -47,10 +58,14 @@ class Publisher:
 
         Raises:
             LinkError: if the broker takes no message of this size.
+            ConfigError: if it is to be signed and the controller's key cannot be read.
         """
         spec = CONTRACT[topic.channel]
+        spelled = self._tree.build(topic)
+        if spec.signed and isinstance(message, DesiredConfig | DesiredRelease):
+            message = self._seal(spelled, message)
         publication = Publication(
-            topic=self._tree.build(topic),
+            topic=spelled,
             payload=message if isinstance(message, bytes) else encode(message),
             qos=spec.qos,
             retain=spec.retain,

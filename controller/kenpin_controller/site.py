@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kenpin_agent.release import read_report_page, unpack_release
 from kenpin_controller.commands import CommandRecord, Commands
-from kenpin_controller.errors import NotFoundError, StoreError, TooLargeError
+from kenpin_controller.errors import ConflictError, NotFoundError, StoreError, TooLargeError
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.operations import (
     MAX_RELEASE_BYTES,
@@ -36,6 +36,8 @@ from kenpin_controller.store import Store
 from kenpin_controller.store.database import store_error
 from kenpin_controller.store.intents import Deed, Desire, Target
 from kenpin_controller.store.writes import Seen
+from kenpin_controller.trust.desk import TrustDesk
+from kenpin_controller.trust.metadata import Named, release_file
 from kenpin_wire.contract import encode
 from kenpin_wire.errors import ConfigError, KenpinError, LinkError, ReleaseError
 from kenpin_wire.faults import first_fault
@@ -57,6 +59,7 @@ class Site:
         fleet: Fleet,
         publisher: Publisher,
         commands: Commands,
+        trust: TrustDesk,
         *,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
@@ -64,6 +67,7 @@ class Site:
         self._fleet = fleet
         self._publisher = publisher
         self._commands = commands
+        self.trust = trust
         self._wall_s = wall_s
         # Held from storing a revision until it is published, or a newer one could be overtaken on its way.
         self._desiring = threading.Lock()
@@ -110,7 +114,46 @@ class Site:
             uploaded_s=self._wall_s(),
             summary=_summary(manifest),
         )
-        return self._store.releases.add(record, data, who=who)
+        added = self._store.releases.add(record, data, who=who)
+        self.trust.sign([_named(added)])  # where the key is elsewhere, it waits unsigned
+        return added
+
+    def signed(self, record: ReleaseRecord) -> bool:
+        """Whether the targets key has signed a release."""
+        return self.trust.signed(_named(record))
+
+    def require_signed(self, record: ReleaseRecord) -> None:
+        """Sign a release if that can be done here.
+
+        Raises:
+            ConflictError: if it cannot: devices that trust this site's root would refuse it.
+        """
+        if not self.signed(record) and not self.trust.sign([_named(record)]):
+            raise ConflictError(
+                "the targets key has not signed it, and it is not on this machine",
+                where=str(record.release),
+                remedy="Where the key is: `kenpin release publish FILE --keys DIR`; without a network there, "
+                "`kenpin release sign FILE --keys DIR --repository COPY`, then `kenpin release publish FILE` here.",
+            )
+
+    def accept_targets(self, metadata: bytes, *, who: str) -> int:
+        """Take in targets metadata that was signed elsewhere. Returns its version. Raises as `TrustDesk.accept`."""
+        self.trust.accept(metadata, self._held)
+        targets = self.trust.repository.books().targets.signed
+        deed = Deed(
+            who,
+            "accept targets",
+            f"version {targets.version}",
+            self._wall_s(),
+            {"names": sorted(targets.targets)},
+        )
+        self._store.intents.note(deed)
+        return targets.version
+
+    def _held(self, file: str) -> Named | None:
+        """What lies here under the name that targets gives a release."""
+        record = self._store.releases.labelled(file.removesuffix(".kenpin"))
+        return _named(record) if record is not None else None
 
     def start_rollout(
         self, release: ReleaseName, *, devices: list[str] | None = None, line: str | None = None, who: str
@@ -122,6 +165,7 @@ class Site:
                 where=str(release),
                 remedy="`kenpin release list` shows what is here; `kenpin release add FILE` adds one.",
             )
+        self.require_signed(record)
         targets = [
             Target(_address(seen), seen.release_rev) for seen in self._chosen(devices=devices, line=line)
         ]
@@ -289,6 +333,10 @@ class Site:
 
 def _address(seen: Seen) -> Address:
     return Address(seen.site, seen.line, seen.name)
+
+
+def _named(record: ReleaseRecord) -> Named:
+    return Named(release_file(str(record.release)), record.sha256, record.size)
 
 
 def _checked(model: type[Threshold], fields: dict[str, Any]) -> Threshold:

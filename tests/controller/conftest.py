@@ -24,6 +24,7 @@ from kenpin_wire import manifest as mf
 from kenpin_wire.contract import CONTRACT, decode, encode
 from kenpin_wire.errors import WireError
 from kenpin_wire.messages import ReleaseName, Status
+from kenpin_wire.signed import Signed
 from kenpin_wire.topics import Address, Channel, Topic, TopicTree
 from support import wait_until
 from support.brokers import Mosquitto
@@ -70,10 +71,13 @@ class Agent:
         ).wait_for_publish(5)
 
     def of(self, channel: Channel) -> list:
-        """What was said on a channel, decoded."""
+        """What was said on a channel, decoded, and out of its envelope if it is signed."""
+        spec = CONTRACT[channel]
         with self._lock:
-            found = [(topic, payload) for topic, payload, _ in self.heard if topic.channel is channel]
-        return [decode(channel, payload) if CONTRACT[channel].model else payload for _, payload in found]
+            found = [payload for topic, payload, _ in self.heard if topic.channel is channel]
+        if spec.signed:
+            found = [Signed.model_validate_json(payload).payload.encode() for payload in found]
+        return [decode(channel, payload) if spec.model else payload for payload in found]
 
     def acked(self) -> list[str]:
         return [event_id for ack in self.of(Channel.SET_ACK) for event_id in ack.ids]

@@ -71,8 +71,9 @@ class Desk:
             TREE,
             self.store.readings,
             self.fleet,
-            Publisher(self.session, TREE),
+            Publisher(self.session, TREE, seal=None),
             on_block_request=lambda *_: None,
+            on_metadata_request=lambda *_: None,
             on_reply=lambda *_: None,
         )
         self.ingest.start()

@@ -19,10 +19,13 @@ from kenpin_controller.api.problems import problem
 from kenpin_controller.operations import MAX_RELEASE_BYTES
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_TARGETS_BYTES = 1 << 20
+"""Devices take no larger targets metadata either; it names some 4,000 releases."""
 COOKIE = "kenpin_token"
-_UPLOAD = "/api/v1/releases"
 _FORM_BYTES = 4096  # what a multipart form adds to its file
+_LIMITS = {"/api/v1/releases": MAX_RELEASE_BYTES + _FORM_BYTES, "/api/v1/trust/targets": MAX_TARGETS_BYTES}
 _OPEN = frozenset({"/healthz"})
+_PUBLIC = "/api/v1/trust/tuf/"  # signed, and asked for by devices, which have no token
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -55,7 +58,7 @@ class Guard:
             host = headers.get("host", "")
             if _name(host) not in _LOCAL:
                 return problem(403, "only this machine may ask", where=host, remedy=_NEEDS_TOKEN)
-        elif path not in _OPEN and not self._shown(headers):
+        elif path not in _OPEN and not path.startswith(_PUBLIC) and not self._shown(headers):
             query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
             if self._matches(query.get("token", [""])[0]) and scope["type"] == "http":
                 response = RedirectResponse(path, 303)
@@ -86,8 +89,7 @@ class Guard:
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the body in before the handler runs, so that too much is refused in one place."""
-        upload = scope["path"] == _UPLOAD
-        limit = MAX_RELEASE_BYTES + _FORM_BYTES if upload else MAX_BODY_BYTES
+        limit = _LIMITS.get(scope["path"], MAX_BODY_BYTES)
         body, more = bytearray(), True
         while more:
             message = await receive()

@@ -169,16 +169,19 @@ class Release(BaseModel):
     sha256: str
     size: int
     uploaded_s: float
+    signed: bool
+    """Whether the site's targets key has signed it; else it cannot be rolled out."""
     summary: dict[str, Any]
 
     @classmethod
-    def of(cls, record: ReleaseRecord) -> Self:
+    def of(cls, record: ReleaseRecord, *, signed: bool) -> Self:
         return cls(
             name=record.release.name,
             version=record.release.version,
             sha256=record.sha256,
             size=record.size,
             uploaded_s=record.uploaded_s,
+            signed=signed,
             summary=record.summary,
         )
 

@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat
 from starlette.datastructures import UploadFile
 
 from kenpin_controller.api import models as m
+from kenpin_controller.api.trust import add_trust
 from kenpin_controller.errors import NotFoundError
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.operations import ReleaseRecord
@@ -36,6 +37,7 @@ def build_router(site: Site, fleet: Fleet) -> APIRouter:
     _add_settings(router, site)
     _add_releases(router, site)
     _add_commands(router, site)
+    add_trust(router, site)
     _add_unknown(router)
     return router
 
@@ -127,17 +129,19 @@ def _add_settings(router: APIRouter, site: Site) -> None:
 def _add_releases(router: APIRouter, site: Site) -> None:
     @router.get("/releases")
     def releases() -> list[m.Release]:
-        return [m.Release.of(record) for record in site.releases()]
+        return [m.Release.of(record, signed=site.signed(record)) for record in site.releases()]
 
     @router.post("/releases", status_code=201)
     async def add_release(request: Request) -> m.Release:
         """The file as the body, or as the first file of a multipart form."""
         data = await _upload(request)
-        return m.Release.of(await run_in_threadpool(site.add_release, data, who=_who(request)))
+        record = await run_in_threadpool(site.add_release, data, who=_who(request))
+        return m.Release.of(record, signed=site.signed(record))
 
     @router.get("/releases/{release}")
     def release(release: str) -> m.Release:
-        return m.Release.of(_release(site, release))
+        record = _release(site, release)
+        return m.Release.of(record, signed=site.signed(record))
 
     @router.get("/releases/{release}/report", response_class=HTMLResponse)
     def report(release: str) -> Response:

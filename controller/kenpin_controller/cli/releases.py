@@ -1,4 +1,4 @@
-"""`kenpin release add|list|push` and `kenpin rollout start|list`."""
+"""`kenpin release add|list|push|sign|publish` and `kenpin rollout start|list`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from kenpin_controller.cli import signing
 from kenpin_controller.cli.client import DEFAULT_SERVER, AsJson, Client, Server, Token
 from kenpin_controller.cli.output import number, show, stamp
-from kenpin_controller.operations import MAX_RELEASE_BYTES
 from kenpin_wire.errors import ConfigError, KenpinError
 
 _File = Annotated[Path, typer.Argument(help="A release file, NAME-VERSION.kenpin.")]
@@ -24,6 +24,8 @@ def register(app: typer.Typer) -> None:
     release.command("add")(add)
     release.command("list")(list_releases)
     release.command("push")(push)
+    release.command("sign")(signing.sign)
+    release.command("publish")(signing.publish)
     app.add_typer(release, name="release")
     rollout = typer.Typer(no_args_is_help=True, help="Releases on their way to devices.")
     rollout.command("start")(start)
@@ -34,7 +36,10 @@ def register(app: typer.Typer) -> None:
 def add(file: _File, server: Server = DEFAULT_SERVER, token: Token = "") -> None:
     """Give the controller a release."""
     with Client(server, token) as client:
-        print(f"{_add(client, file)} is on the controller")
+        record = signing.upload(client, file)
+        print(f"{record['name']}-{record['version']} is on the controller")
+        if not record["signed"]:
+            print("It is not signed, and cannot be rolled out: see `kenpin release publish --help`.")
 
 
 def list_releases(as_json: AsJson = False, server: Server = DEFAULT_SERVER, token: Token = "") -> None:
@@ -48,11 +53,12 @@ def list_releases(as_json: AsJson = False, server: Server = DEFAULT_SERVER, toke
             number(r["summary"].get("threshold")),
             f"{r['size'] / 1e6:.1f} MB",
             stamp(r["uploaded_s"]),
+            "yes" if r["signed"] else "no",
             r["sha256"][:12],
         )
         for r in found
     ]
-    columns = ("release", "head", "threshold", "size", "uploaded", "sha256")
+    columns = ("release", "head", "threshold", "size", "uploaded", "signed", "sha256")
     show(
         found,
         as_json,
@@ -73,7 +79,8 @@ def push(
 ) -> None:
     """Give the controller a release and roll it out at once."""
     with Client(server, token) as client:
-        _start(client, _add(client, file), devices, line, wait)
+        record = signing.upload(client, file)
+        _start(client, f"{record['name']}-{record['version']}", devices, line, wait)
 
 
 def start(
@@ -96,19 +103,6 @@ def list_rollouts(as_json: AsJson = False, server: Server = DEFAULT_SERVER, toke
         found = client.get("/rollouts")
     columns = ("rollout", "release", "started", "device", "phase", "done", "reason")
     show(found, as_json, columns, [row for rollout in found for row in _rows(rollout)], "No rollout yet.")
-
-
-def _add(client: Client, file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_RELEASE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError.from_os(error, where=str(file)) from None
-    if not data or len(data) > MAX_RELEASE_BYTES:
-        what = "it is empty" if not data else f"more than {MAX_RELEASE_BYTES >> 20} MiB, so no release"
-        raise ConfigError(what, where=str(file), remedy="Give a file that `kenpin train` made.")
-    record = client.post("/releases", data)
-    return f"{record['name']}-{record['version']}"
 
 
 def _start(client: Client, release: str, devices: list[str] | None, line: str | None, wait_s: float) -> None:

@@ -91,17 +91,27 @@ def _run(
     from kenpin_controller.app import build_app
     from kenpin_controller.controller import Controller, Settings
 
-    app = build_app(Controller(Settings(broker=broker, data=data, url=url)), token=token)
+    controller = Controller(Settings(broker=broker, data=data, url=url))
+    app = build_app(controller, token=token)
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(
         f"Kenpin is at http://{shown}:{port}, its broker at {broker.endpoint}, its data in {data}", flush=True
     )
+    if controller.trust.first_day:
+        print(ALL_HERE.format(folder=data / "keys"), flush=True)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=3)
     # uvicorn stops on a signal and then raises it again; being told to stop is no failure.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
+
+
+ALL_HERE = (
+    "The site's keys are made, all of them in {folder}: devices that pin `kenpin keys root` install only what this "
+    "controller signed. Whoever takes this machine over can sign too; `kenpin keys init --offline`, before the "
+    "first start, keeps two of them elsewhere. Keep a copy of that folder: without it devices must be set up anew."
+)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tuf.api.metadata import Root
 
-from kenpin_controller.errors import ConflictError
+from kenpin_controller.errors import ConflictError, StoreError
 from kenpin_controller.trust.changes import (
     Held,
     accepted,
@@ -96,7 +96,7 @@ class TrustDesk:
 
         Raises:
             ConflictError: if there is a repository, or a stranger's key where root or targets shall lie.
-            OSError: if something cannot be written.
+            StoreError: if something cannot be written.
         """
         with self._change():
             if self.made:
@@ -136,7 +136,7 @@ class TrustDesk:
 
         Raises:
             ConfigError: if keys or repository are damaged.
-            OSError: if it cannot be written.
+            StoreError: if it cannot be written.
         """
         with self._change():
             self._settle()
@@ -147,6 +147,7 @@ class TrustDesk:
 
     def status(self) -> list[KeyStatus]:
         """Who signs what, until when, and what is due."""
+        self._require_made()
         books = self.repository.books()
         at_hand = self._at_hand(ROLES)
         return status_of(books, frozenset(at_hand), self.repository.controller(books), now=self._wall())
@@ -171,6 +172,7 @@ class TrustDesk:
 
         Raises:
             ConflictError: if another file is signed under one of the names.
+            StoreError: if it cannot be written.
         """
         with self._change():
             self._settle()
@@ -207,6 +209,11 @@ class TrustDesk:
             self._settle()
 
     # Rotation --------------------------------------------------------------------------------------------
+
+    def can_sign(self, role: str) -> bool:
+        """Whether a role's key is at hand here, and in force."""
+        self._require_made()
+        return role in self._at_hand([role])
 
     def rotate(self, name: str, *, secret: bytes | None = None) -> None:
         """Give a role, or the controller, a new key; the old one is worth nothing from then on.
@@ -271,8 +278,11 @@ class TrustDesk:
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        with self._changing, self.repository.changing():
-            yield
+        try:
+            with self._changing, self.repository.changing():
+                yield
+        except OSError as error:
+            raise StoreError.from_os(error, where=str(self.repository.folder)) from None
 
     def _controller_key(self) -> PrivateKey:
         """Read again when the file is another one: a rotation takes effect while we run."""
