@@ -56,7 +56,7 @@ class Repository:
             root_max_length=128 * 1024,
             timestamp_max_length=16 * 1024,
             snapshot_max_length=256 * 1024,
-            targets_max_length=1024 * 1024,  # some 4,000 releases
+            targets_max_length=1024 * 1024,  # some 8,000 releases
         )
         self._updater = self._new_updater()
         self._fresh = False
