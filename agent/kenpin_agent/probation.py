@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from kenpin_agent.deployment.deployer import Deployer
 from kenpin_agent.deployment.events import ShadowDone, ShadowFailed, TrialFailed, TrialPassed
-from kenpin_agent.deployment.machine import RESTING
+from kenpin_agent.deployment.state import RESTING
 from kenpin_agent.deployment.switch import Offer
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heat import HeatWatch

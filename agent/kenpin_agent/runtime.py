@@ -14,7 +14,7 @@ from collections import deque
 
 from kenpin_agent.commands import Commands
 from kenpin_agent.deployment.deployer import Deployer
-from kenpin_agent.deployment.events import Activated, Ordered
+from kenpin_agent.deployment.events import Activated
 from kenpin_agent.deployment.switch import Role, Switch
 from kenpin_agent.grabber import Grabber
 from kenpin_agent.heat import HeatWatch
@@ -263,7 +263,7 @@ class Agent:
             case DesiredConfig() as wish:
                 self._desk.wish(wish, whole_line=message.whole_line, anew=message.anew)
             case DesiredRelease() as order:
-                self._deployer.post(Ordered(order))
+                self._deployer.order(order, anew=message.anew)
             case Command() as command:
                 self._commands.take(message.argument, command)
             case bytes() as payload if message.channel is Channel.SET_BLOB:
