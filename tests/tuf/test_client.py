@@ -12,10 +12,11 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, MetaFile, Root, Targets
 
 from kenpin_agent.trust import fetching
 from support import ROOT
@@ -340,7 +341,54 @@ class TestEndlessData:
         assert "not complete after" in said()
 
 
+class TestKinds:
+    @pytest.mark.parametrize("make", [CryptoSigner.generate_ecdsa, CryptoSigner.generate_rsa])
+    def test_other_kinds_of_keys_sign_as_well(self, bench, make):
+        site, before = bench.site, bench.site.signers["root"]
+        site.rotate("targets")
+        site.signers["targets"] = [make()]
+        site.root.roles["targets"].keyids = []
+        site.root.add_key(site.signers["targets"][0].public_key, "targets")
+        site.publish_root(before)
+        site.release()
+        assert bench.refresh()
+        assert bench.version("targets") == 2
+
+    def test_fields_of_the_future_are_kept_in_what_is_verified(self, bench):
+        bench.site.targets.unrecognized_fields["later"] = {"a": [1, "b"]}
+        bench.site.release()
+        assert bench.refresh()
+
+    def test_a_timestamp_that_changed_under_its_version_is_not_taken(self, bench):
+        assert bench.refresh()
+        kept = (bench.metadata / "timestamp.json").read_bytes()
+        bench.site.timestamp.snapshot_meta.version = 100
+        bench.site.files["timestamp.json"] = bench.site.sign(
+            bench.site.timestamp, bench.site.signers["timestamp"]
+        )
+        assert bench.refresh()
+        assert (bench.metadata / "timestamp.json").read_bytes() == kept
+
+
 class TestDelegation:
+    @pytest.mark.parametrize("name", ["?", "#", "/discs", "../discs"])
+    def test_no_name_of_a_role_leads_out_of_the_folder(self, bench, name):
+        site, signer = bench.site, CryptoSigner.generate_ed25519()
+        role = DelegatedRole(name, [signer.public_key.keyid], 1, terminating=False, paths=["*"])
+        site.targets.delegations = Delegations({signer.public_key.keyid: signer.public_key}, {name: role})
+        site.snapshot.meta[f"{name}.json"] = MetaFile(1)
+        quoted = f"{quote(name, '')}.json"
+        served = f"1.{quoted}" if site.root.consistent_snapshot else quoted
+        site.files[served] = site.sign(Targets(expires=site.expires), [signer])
+        site.release()
+        outside = {path for path in bench.metadata.parent.rglob("*") if bench.metadata not in path.parents}
+        assert not bench.download("no-such-target")
+        assert served in bench.asked
+        assert (bench.metadata / quoted).is_file()
+        assert outside == {
+            path for path in bench.metadata.parent.rglob("*") if bench.metadata not in path.parents
+        }
+
     def test_a_target_of_a_delegated_role_is_found_and_verified(self, bench):
         site, signer = bench.site, CryptoSigner.generate_ed25519()
         role = DelegatedRole("discs", [signer.public_key.keyid], 1, terminating=True, paths=["discs-*"])
@@ -351,7 +399,7 @@ class TestDelegation:
         site.signers["discs"] = [signer]
         data = site.sign(delegated, [signer])
         site.files["1.discs.json" if site.root.consistent_snapshot else "discs.json"] = data
-        site.snapshot.meta["discs.json"] = type(site.snapshot.meta["targets.json"])(1)
+        site.snapshot.meta["discs.json"] = MetaFile(1)
         site.release()
         assert bench.download("discs-1.kenpin")
         site.files["1.discs.json" if site.root.consistent_snapshot else "discs.json"] = site.sign(

@@ -52,7 +52,6 @@ class Repository:
         self._root = root
         self._fetcher = _Fetcher(fetch, fetch_target or fetch)
         self._config = UpdaterConfig(
-            max_delegations=8,
             root_max_length=128 * 1024,
             timestamp_max_length=16 * 1024,
             snapshot_max_length=256 * 1024,
