@@ -21,7 +21,7 @@ from kenpin_wire.metadata import PART_BYTES, MetadataPart, pack_metadata
 from kenpin_wire.topics import Address, Channel, Topic
 
 BURST = 40
-"""A refresh takes about five requests, and one more for each 64 KiB of targets (some 250 releases)."""
+"""A refresh takes about five requests, and one more for each 64 KiB of targets (some 400 releases)."""
 RATE_HZ = 10.0
 _DEVICES = 4_096
 

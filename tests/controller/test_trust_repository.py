@@ -13,7 +13,7 @@ from kenpin_controller.trust import repository as files
 from kenpin_controller.trust.changes import signed_elsewhere
 from kenpin_controller.trust.desk import TrustDesk
 from kenpin_controller.trust.keys import CONTROLLER, ROLES, KeyFolder
-from kenpin_controller.trust.metadata import Named
+from kenpin_controller.trust.metadata import Named, sign, with_targets
 from kenpin_wire.errors import ConfigError
 from support.tuf_client import TufClient
 
@@ -289,9 +289,9 @@ def test_a_stolen_targets_key_signs_nothing_after_its_rotation(offline_site):
     stolen = KeyFolder(site.folder / "stick", lambda _file: b"open sesame").load("targets")
     site.admin.rotate("targets", secret=b"open sesame")
     books = site.controller.repository.books()
-    with pytest.raises(ConfigError):
-        forged = signed_elsewhere(books.targets, [METAL], stolen, now=site.now)
-        site.controller.accept(forged.to_bytes(), held(METAL))
+    forged = sign(with_targets(books.targets.signed, [METAL], now=site.now), [stolen.signer]).to_bytes()
+    with pytest.raises(ConfigError, match="not signed with this site's targets key"):
+        site.controller.accept(forged, held(METAL))
     site.refresh()
     site.controller.accept(signed_on_the_stick(site, METAL), held(METAL))
     assert site.controller.signed(METAL)

@@ -34,7 +34,7 @@ def committed(state_dir: Path) -> str:
 def test_an_agent_killed_fifty_times_always_comes_back_on_a_committed_release(fleet: Fleet) -> None:
     story, seat, chance = fleet.story, station(1, rate_hz=15), random.Random(SEED)
     config, state_dir = fleet.folder / "cam-1.toml", fleet.folder / "cam-1"
-    config.write_text(agent_toml(seat, fleet.broker.port, state_dir))
+    config.write_text(agent_toml(seat, fleet.broker.port, state_dir, story.root))
     versions = [str(number) for number in range(1, RELEASES + 1)]
     files = {version: fleet.release(version).file for version in versions}
     for version in versions:

@@ -20,7 +20,7 @@ from kenpin_controller.operations import MAX_RELEASE_BYTES
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_TARGETS_BYTES = 1 << 20
-"""Devices take no larger targets metadata either; it names some 4,000 releases."""
+"""Devices take no larger targets metadata either; it names thousands of releases."""
 COOKIE = "kenpin_token"
 _FORM_BYTES = 4096  # what a multipart form adds to its file
 _LIMITS = {"/api/v1/releases": MAX_RELEASE_BYTES + _FORM_BYTES, "/api/v1/trust/targets": MAX_TARGETS_BYTES}

@@ -57,14 +57,20 @@ def picture_station(folder: Path, product: str, rate_hz: float) -> Station:
     return Station("line-a", "cam-1", product, camera, _board(0))
 
 
-def agent_toml(station: Station, broker_port: int, state_dir: Path) -> str:
-    """The agent's configuration file for a station."""
+def agent_toml(station: Station, broker_port: int, state_dir: Path, root: Path | None = None) -> str:
+    """The agent's configuration file for a station.
+
+    Args:
+        root: The site's root metadata, to be pinned.
+    """
     tables = {
         "broker": {"port": broker_port},
         "camera": station.camera,
         "inspection": {"threads": 1},
         "thermometer": station.thermometer,
     }
+    if root is not None:
+        tables["trust"] = {"root": str(root)}
     lines = [
         f'site = "{SITE}"',
         f'line = "{station.line}"',

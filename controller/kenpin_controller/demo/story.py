@@ -62,6 +62,11 @@ class Story:
         """The address of the wall."""
         return f"http://127.0.0.1:{self._page_port}"
 
+    @property
+    def root(self) -> Path:
+        """The site's root metadata, which its agents pin."""
+        return self._folder / "root.json"
+
     def close(self) -> None:
         self._rest.close()
         self._programs.stop()
@@ -70,7 +75,7 @@ class Story:
     # Scenes ----------------------------------------------------------------------------------------------
 
     def start_controller(self) -> None:
-        """Start `kenpin serve` and wait until it answers."""
+        """Start `kenpin serve`, which makes the site's keys, wait until it answers, and take what agents pin."""
         self._programs.start(
             "controller",
             "kenpin_controller.cli",
@@ -80,13 +85,14 @@ class Story:
             *("--port", str(self._page_port)),
         )
         self._wait_for("the controller", self.healthy)
+        self.root.write_bytes(self._rest.get("/api/v1/trust/root.json").raise_for_status().content)
 
     def start_agents(self, stations: list[Station]) -> None:
         """Start one agent a station and wait until all are online."""
         for station in stations:
             config = self._folder / f"{station.device}.toml"
             state_dir = self._folder / station.device
-            config.write_text(agent_toml(station, self._broker_port, state_dir), encoding="utf-8")
+            config.write_text(agent_toml(station, self._broker_port, state_dir, self.root), encoding="utf-8")
             self._programs.start(station.device, "kenpin_agent.cli", "run", "--config", str(config))
             self.stations.append(station)
         for station in stations:
