@@ -21,8 +21,10 @@ from kenpin_controller.errors import StoreError
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.ingest import Ingest
 from kenpin_controller.metadata_server import MetadataServer
+from kenpin_controller.outgoing import Outgoing
 from kenpin_controller.publisher import Publisher
 from kenpin_controller.restore import restore
+from kenpin_controller.rollouts.runner import Runner
 from kenpin_controller.site import Site
 from kenpin_controller.store import Store
 from kenpin_controller.trust.desk import TrustDesk
@@ -89,8 +91,18 @@ class Controller:
         trust = TrustDesk(settings.data, passphrase=from_environment)
         publisher = Publisher(self.session, tree, trust.seal)
         commands = Commands()
-        self.site = Site(self.store, self.fleet, publisher, commands, trust)
-        self.trust = Keeper(trust, self.site.publish_desired)
+        self._outgoing = Outgoing(self.store.intents, publisher)
+        self._runner = Runner(self.store, self.fleet, self._outgoing)
+        self.site = Site(
+            self.store,
+            self.fleet,
+            publisher,
+            commands,
+            trust,
+            outgoing=self._outgoing,
+            runner=self._runner,
+        )
+        self.trust = Keeper(trust, self._outgoing.publish_all)
         self.trust.begin()
         self._blobs = BlobServer(self.store.releases, publisher)
         self._metadata = MetadataServer(trust.repository, publisher)
@@ -103,6 +115,7 @@ class Controller:
             on_block_request=self._blobs.ask,
             on_metadata_request=self._metadata.ask,
             on_reply=commands.take_reply,
+            on_news=self._runner.heard,
         )
         self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
@@ -114,11 +127,13 @@ class Controller:
         self._blobs.start()
         self._metadata.start()
         self._housekeeper.start()
+        self._runner.start()
         self.session.start()
 
     def stop(self) -> None:
         """Commit what came, say goodbye, and close the store."""
         self._stopping.set()
+        self._runner.stop()
         self._blobs.stop()
         self._metadata.stop()
         self.ingest.stop()
@@ -128,7 +143,7 @@ class Controller:
 
     def _heal(self, _session_present: bool) -> None:
         """Desired state goes out again; on a thread, for the session's own must not wait for the store."""
-        threading.Thread(target=self.site.publish_desired, name="heal", daemon=True).start()
+        threading.Thread(target=self._outgoing.publish_all, name="heal", daemon=True).start()
 
     def _keep_house(self) -> None:
         while not self._stopping.wait(HOUSEKEEPING_S):

@@ -32,6 +32,7 @@ from kenpin_wire.messages import (
     Verdict,
     unpack_scores,
 )
+from kenpin_wire.shadow import ShadowReport
 from kenpin_wire.topics import ALL_DEVICES, Address, Channel, Topic
 
 RECENT_S = 120.0
@@ -111,6 +112,7 @@ _FROM_AGENTS = frozenset(
         Channel.STATUS,
         Channel.REPORTED_CONFIG,
         Channel.REPORTED_RELEASE,
+        Channel.REPORTED_SHADOW,
         Channel.LOG,
     }
 )
@@ -131,6 +133,7 @@ class _Device:
     telemetry: Telemetry | None = None
     config: ReportedConfig | None = None
     release: ReportedRelease | None = None
+    shadow: ShadowReport | None = None
     points: list[ScorePoint] = field(default_factory=list)
     gaps_filled: int = 0
     heat: deque[HeatPoint] = field(default_factory=lambda: deque(maxlen=_MAX_HEATS))
@@ -192,6 +195,8 @@ class _Device:
                 self.threshold = message.threshold if message.threshold is not None else self.threshold
             case ReportedRelease():
                 self.release = message
+            case ShadowReport():
+                self.shadow = message
             case LogLine():
                 self.log.append(LoggedLine(received_s, message.level, message.message))
             case _:
@@ -304,6 +309,7 @@ class _Device:
             heat=tuple(self.heat),
             config=self.config,
             release=self.release,
+            shadow=self.shadow,
             anomalies=tuple(self.anomalies),
             log=tuple(self.log),
             picture_sha256=self.newest.get(Channel.PICTURE),

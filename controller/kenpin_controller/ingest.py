@@ -13,7 +13,7 @@ from typing import Protocol
 
 from kenpin_agent.link.session import Delivery
 from kenpin_controller.fleet import Fleet
-from kenpin_controller.intake import AGENT_CHANNELS, STATE_CHANNELS, read, to_write
+from kenpin_controller.intake import AGENT_CHANNELS, ROLLOUT_CHANNELS, STATE_CHANNELS, read, to_write
 from kenpin_controller.publisher import Publisher
 from kenpin_controller.seldom import Seldom
 from kenpin_controller.store.readings import Readings
@@ -48,6 +48,7 @@ class Ingest:
         on_block_request: Called on the session's thread with who asks for which blocks; must not block.
         on_metadata_request: Likewise with who asks for which part of the TUF metadata.
         on_reply: Called on the session's thread with a command's reply; must not block.
+        on_news: Called on the session's thread with a device that has said what may move a rollout; must not block.
         wall_s: The wall clock.
 
     Attributes:
@@ -65,6 +66,7 @@ class Ingest:
         on_block_request: Callable[[Address, BlockRequest], None],
         on_metadata_request: Callable[[Address, MetadataRequest], None],
         on_reply: Callable[[Address, Reply], None],
+        on_news: Callable[[str], None] = lambda _device: None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
@@ -74,6 +76,7 @@ class Ingest:
         self._on_block_request = on_block_request
         self._on_metadata_request = on_metadata_request
         self._on_reply = on_reply
+        self._on_news = on_news
         self._wall_s = wall_s
         self._writer = Writer(readings, self._committed)
         self._seen = {seen.name: seen for seen in readings.devices()}
@@ -132,12 +135,11 @@ class Ingest:
             self._seldom.warn("not shown live", f"{topic.address.device}, {topic.channel}: {error!r}")
         if topic.channel in STATE_CHANNELS:
             self._note_state(topic, received_s)
+        if topic.channel in ROLLOUT_CHANNELS:
+            self._on_news(topic.address.device)
         write = to_write(topic, message, received_s)
         if isinstance(write, Event):
             self._count_duplicate(write.record.id)
-        elif topic.channel is Channel.REPORTED_RELEASE and not self._is_current(topic, message):
-            self.counts["dropped: stale"] += 1
-            return None
         return write
 
     def _left_behind(self, address: Address) -> bool:
@@ -147,10 +149,6 @@ class Ingest:
 
     def _listen(self) -> None:
         self._session.subscribe([self._tree.filter(channel) for channel in AGENT_CHANNELS])
-
-    def _is_current(self, topic: Topic, message: Message | bytes) -> bool:
-        view = self._fleet.device(topic.address.device)
-        return view is not None and view.release is message
 
     def _note_state(self, topic: Topic, received_s: float) -> None:
         """Write down where a device stands and what it runs: when that changes, and now and then."""

@@ -8,10 +8,12 @@ import hashlib
 from datetime import datetime
 
 from kenpin_controller.operations import EventRecord
-from kenpin_controller.store.writes import Event, Picture, Progress, Second, Write
+from kenpin_controller.rollouts.views import DisagreementRecord
+from kenpin_controller.store.writes import Disagreed, Event, Picture, Second, Shadowed, Write
 from kenpin_wire.contract import CONTRACT, Sender, decode
 from kenpin_wire.errors import WireError
-from kenpin_wire.messages import AnomalyEvent, Message, ReportedRelease, ScoreAggregate
+from kenpin_wire.messages import AnomalyEvent, Message, ScoreAggregate
+from kenpin_wire.shadow import Disagreement, ShadowReport
 from kenpin_wire.topics import ALL_DEVICES, Channel, Topic, TopicTree
 
 MAX_DIMENSION_PX = 8192
@@ -52,9 +54,11 @@ def to_write(topic: Topic, message: Message | bytes, received_s: float) -> Write
             return _event(topic, message, received_s)
         case ScoreAggregate():
             return _second(device, message, received_s)
-        case ReportedRelease() if message.rollout:
-            phase, reason = str(message.phase)[:32], message.reason[:512]
-            return Progress(message.rollout[:32], device, phase, reason, message.percent, received_s)
+        case ShadowReport() if message.rollout:
+            body = message.model_dump(mode="json", exclude_none=True)
+            return Shadowed(message.rollout[:32], device, received_s, body)
+        case Disagreement():
+            return _disagreement(topic, message, received_s)
         case _:
             return None
 
@@ -111,6 +115,31 @@ def _event(topic: Topic, message: AnomalyEvent, received_s: float) -> Event:
     return Event(record, topic.address.site, received_s)
 
 
+def _disagreement(topic: Topic, message: Disagreement, received_s: float) -> Disagreed:
+    record = DisagreementRecord(
+        id=message.id,
+        time_s=believable_s(message.ts, received_s),
+        rollout=message.rollout[:32],
+        line=topic.address.line,
+        device=topic.address.device,
+        frame=min(message.frame, _MAX_BIGINT),
+        part=message.part[:256] if message.part is not None else None,
+        incumbent=str(message.incumbent or ""),
+        incumbent_score=message.incumbent_score,
+        incumbent_threshold=message.incumbent_threshold,
+        candidate=str(message.candidate or ""),
+        candidate_score=message.candidate_score,
+        candidate_threshold=message.candidate_threshold,
+        picture_sha256=message.picture_sha256,
+        incumbent_heatmap_sha256=message.incumbent_heatmap_sha256,
+        candidate_heatmap_sha256=message.candidate_heatmap_sha256,
+        right=None,
+        judged_by="",
+        judged_s=None,
+    )
+    return Disagreed(record)
+
+
 def _second(device: str, message: ScoreAggregate, received_s: float) -> Second:
     try:
         scores = base64.b64decode(message.scores, validate=True)
@@ -132,6 +161,11 @@ def _second(device: str, message: ScoreAggregate, received_s: float) -> Second:
 
 AGENT_CHANNELS = tuple(spec.channel for spec in CONTRACT.values() if spec.sender is Sender.AGENT)
 """What the controller listens to."""
+
+ROLLOUT_CHANNELS = frozenset(
+    {Channel.STATUS, Channel.REPORTED_CONFIG, Channel.REPORTED_RELEASE, Channel.REPORTED_SHADOW}
+)
+"""Channels that may move a rollout."""
 
 STATE_CHANNELS = frozenset(
     {Channel.STATUS, Channel.TELEMETRY, Channel.REPORTED_CONFIG, Channel.REPORTED_RELEASE}

@@ -9,6 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from kenpin_controller.rollouts.plan import Plan
+from kenpin_controller.rollouts.views import (
+    AuditRecord,
+    DisagreementRecord,
+    Pin,
+    RecallResult,
+    RolloutView,
+    WhoIsRight,
+)
 from kenpin_wire.messages import ReleaseName
 
 MAX_RELEASE_BYTES = 64 << 20
@@ -41,18 +50,10 @@ class ReleaseRecord:
     size: int
     uploaded_s: float
     summary: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutRecord:
-    """A release on its way to devices. `devices` gives each one's phase and reason, as last reported."""
-
-    id: str
-    release: ReleaseName
-    started_s: float
-    who: str
-    devices: dict[str, dict[str, Any]]
-    finished: bool
+    recalled: str = ""
+    """Who recalled it and why; empty if nobody did."""
+    signed: bool | None = None
+    """Whether the site's TUF repository names this very file; None where the site has no keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,75 @@ class Operations(Protocol):
 
     def start_rollout(
         self, release: ReleaseName, *, devices: list[str] | None = None, line: str | None = None, who: str
-    ) -> RolloutRecord:
-        """Send a release to named devices, to a line, or (with neither) to every device."""
+    ) -> RolloutView:
+        """Send a release to named devices, to a line, or (with neither) to every device: at once where there are
+        no more than `rollouts.plan.FEW`, else a canary first."""
+
+    def roll_out(self, plan: Plan, *, who: str) -> RolloutView:
+        """Start a rollout as planned. Devices that are pinned are passed by, and said to be."""
+
+    def rollout(self, rollout_id: str) -> RolloutView | None:
+        """One rollout, with its timeline, shadow reports and gates."""
+
+    def rollouts(self, *, limit: int = 50) -> list[RolloutView]:
+        """Newest first, without their timelines."""
+
+    def pause_rollout(self, rollout_id: str, *, who: str) -> RolloutView:
+        """No new order goes out; what is under way goes on."""
+
+    def resume_rollout(self, rollout_id: str, *, who: str) -> RolloutView: ...
+
+    def abort_rollout(self, rollout_id: str, *, revert: bool, why: str, who: str) -> RolloutView:
+        """End it: what has not switched stays as it is, what has goes back if `revert`."""
+
+    def return_rollout(self, rollout_id: str, *, why: str, who: str) -> RolloutView:
+        """Send every device that it switched back to what ran before, also after it has ended."""
+
+    def approve_wave(self, rollout_id: str, *, who: str) -> RolloutView:
+        """Say yes: all devices that wait staged may switch, and what the gates still wait for need not come."""
+
+    def approve_device(
+        self, rollout_id: str, device: str, *, with_threshold: bool = False, who: str
+    ) -> RolloutView:
+        """Let a device that waits staged switch, with the threshold that its shadowing proposed if asked."""
+
+    def retry_device(self, rollout_id: str, device: str, *, who: str) -> RolloutView:
+        """Ask a device that failed once more."""
+
+    def skip_device(self, rollout_id: str, device: str, *, why: str, who: str) -> RolloutView:
+        """Go on without a device that has not switched."""
+
+    def return_device(self, device: str, *, why: str, who: str) -> int:
+        """Send a device back to the release that ran before. Returns the new order's revision."""
+
+    def pin(self, device: str, *, why: str, who: str) -> Pin:
+        """Have rollouts pass a device by until it is unpinned."""
+
+    def unpin(self, device: str, *, who: str) -> None: ...
+
+    def pins(self) -> dict[str, Pin]:
+        """By device."""
+
+    def tag(self, device: str, tags: list[str], *, who: str) -> list[str]:
+        """Set a device's tags to these. Returns them sorted."""
+
+    def tags(self) -> dict[str, list[str]]:
+        """By device, those that have any."""
+
+    def recall_release(self, label: str, *, send_back: bool, why: str, who: str) -> RecallResult:
+        """No rollout may use it any more; those that do are aborted. The devices that run it go back if asked."""
+
+    def disagreements(
+        self, *, rollout: str | None = None, device: str | None = None, limit: int = 200
+    ) -> list[DisagreementRecord]:
+        """Newest first."""
+
+    def judge_disagreement(
+        self, disagreement_id: str, right: WhoIsRight, *, who: str
+    ) -> DisagreementRecord: ...
+
+    def audit(self, *, limit: int = 100, before_id: int | None = None) -> list[AuditRecord]:
+        """Newest first."""
 
     def send_command(self, device: str, verb: str, arguments: dict[str, Any], *, who: str) -> str:
         """Send a command. Returns its id."""
@@ -100,8 +168,6 @@ class Operations(Protocol):
     def release_report(self, label: str) -> bytes | None:
         """The report of a release's training, an HTML page that anybody may have written (see
         `kenpin_controller.reports`); None if there is no such release, or it carries none."""
-
-    def rollouts(self) -> list[RolloutRecord]: ...
 
     def events(
         self,

@@ -7,18 +7,14 @@ connection, so that a broker that lost them is healed.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
-import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 
 from kenpin_agent.release import read_report_page, unpack_release
 from kenpin_controller.commands import CommandRecord, Commands
@@ -28,30 +24,31 @@ from kenpin_controller.operations import (
     MAX_RELEASE_BYTES,
     EventRecord,
     ReleaseRecord,
-    RolloutRecord,
     ScoreSecond,
 )
+from kenpin_controller.outgoing import Outgoing
 from kenpin_controller.publisher import Publisher
+from kenpin_controller.rollouts.desk import RolloutDesk
+from kenpin_controller.rollouts.runner import Runner
 from kenpin_controller.store import Store
-from kenpin_controller.store.database import store_error
-from kenpin_controller.store.intents import Deed, Desire, Target
+from kenpin_controller.store.audit import Deed
+from kenpin_controller.store.desired import Desire
 from kenpin_controller.store.writes import Seen
 from kenpin_controller.trust.desk import TrustDesk
 from kenpin_controller.trust.metadata import Named, release_file
 from kenpin_wire.contract import encode
-from kenpin_wire.errors import ConfigError, KenpinError, LinkError, ReleaseError
+from kenpin_wire.errors import ConfigError, LinkError, ReleaseError
 from kenpin_wire.faults import first_fault
 from kenpin_wire.manifest import Manifest
-from kenpin_wire.messages import Command, DesiredConfig, DesiredRelease, ReleaseName, Threshold, now
+from kenpin_wire.messages import Command, DesiredConfig, Threshold, now
 from kenpin_wire.topics import Address, Channel, Topic
 
 _VERB = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
-log = logging.getLogger(__name__)
 
-
-class Site:
-    """Implements `kenpin_controller.operations.Operations`. Any number of threads."""
+class Site(RolloutDesk):
+    """Implements `kenpin_controller.operations.Operations`: rollouts at the desk, all else here. Any number of
+    threads."""
 
     def __init__(
         self,
@@ -61,16 +58,15 @@ class Site:
         commands: Commands,
         trust: TrustDesk,
         *,
+        outgoing: Outgoing,
+        runner: Runner,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
-        self._fleet = fleet
+        super().__init__(store, fleet, runner, ready=self.require_signed, wall_s=wall_s)
         self._publisher = publisher
         self._commands = commands
+        self._outgoing = outgoing
         self.trust = trust
-        self._wall_s = wall_s
-        # Held from storing a revision until it is published, or a newer one could be overtaken on its way.
-        self._desiring = threading.Lock()
 
     def set_threshold(
         self, device: str, *, value: float | None = None, false_rejects: float | None = None, who: str
@@ -155,31 +151,6 @@ class Site:
         record = self._store.releases.labelled(file.removesuffix(".kenpin"))
         return _named(record) if record is not None else None
 
-    def start_rollout(
-        self, release: ReleaseName, *, devices: list[str] | None = None, line: str | None = None, who: str
-    ) -> RolloutRecord:
-        record = self._store.releases.find(release)
-        if record is None:
-            raise NotFoundError(
-                "no such release",
-                where=str(release),
-                remedy="`kenpin release list` shows what is here; `kenpin release add FILE` adds one.",
-            )
-        self.require_signed(record)
-        targets = [
-            Target(_address(seen), seen.release_rev) for seen in self._chosen(devices=devices, line=line)
-        ]
-        rollout = secrets.token_hex(6)
-        names = [target.address.device for target in targets]
-        deed = Deed(
-            who, "start rollout", str(release), self._wall_s(), {"rollout": rollout, "devices": names}
-        )
-        order = DesiredRelease(rev=0, release=release, sha256=record.sha256, size=record.size)
-        with self._desiring:
-            for desire in self._store.intents.start_rollout(rollout, order, targets, deed=deed):
-                self._publish(desire)
-        return next(known for known in self.rollouts() if known.id == rollout)
-
     def send_command(self, device: str, verb: str, arguments: dict[str, Any], *, who: str) -> str:
         if not _VERB.fullmatch(verb):
             raise ConfigError(
@@ -219,9 +190,6 @@ class Site:
     def release_file(self, record: ReleaseRecord) -> Path:
         """Where a release's own file lies."""
         return self._store.releases.path(record.sha256)
-
-    def rollouts(self) -> list[RolloutRecord]:
-        return self._store.intents.rollouts()
 
     def events(
         self,
@@ -273,35 +241,19 @@ class Site:
             if isinstance(desire.message, DesiredConfig)
         }
 
-    def publish_desired(self) -> None:
-        """Put all desired state on the broker again; to be called at each connection."""
-        try:
-            with self._desiring:
-                for desire in self._store.intents.desired():
-                    self._publish(desire)
-        except SQLAlchemyError as error:
-            log.error("devices may miss their settings until the next connection: %s", store_error(error))
-
     def _change_config(
         self, seen: Seen, fields: dict[str, Any], action: str, detail: dict[str, Any], who: str
     ) -> int:
         address = _address(seen)
-        with self._desiring:
+        with self._outgoing.turn:
             config = self._store.intents.change_config(
                 address,
                 lambda config: config.model_copy(update={**fields, "ts": now()}),
                 reported_rev=seen.config_rev,
                 deed=Deed(who, action, seen.name, self._wall_s(), detail),
             )
-            self._publish(Desire(address, Channel.SET_CONFIG, config))
+            self._outgoing.publish([Desire(address, Channel.SET_CONFIG, config)])
         return config.rev
-
-    def _publish(self, desire: Desire) -> None:
-        """What does not reach the broker now does at the next connection."""
-        try:
-            self._publisher.say(Topic(desire.address, desire.channel), desire.message)
-        except KenpinError as error:
-            log.warning("%s: not published: %s", desire.address.device, error)
 
     def _device(self, name: str) -> Seen:
         for seen in self.devices():
@@ -310,25 +262,6 @@ class Site:
         raise NotFoundError(
             "no such device", where=name, remedy="`kenpin devices` shows those that were ever heard."
         )
-
-    def _chosen(self, *, devices: list[str] | None, line: str | None) -> list[Seen]:
-        if devices is not None and line is not None:
-            raise ConfigError(
-                "devices and a line exclude each other",
-                where="rollout",
-                remedy="Give one, or neither for all.",
-            )
-        if devices is not None:
-            chosen = [self._device(name) for name in dict.fromkeys(devices)]
-        else:
-            chosen = [seen for seen in self.devices() if line in (None, seen.line)]
-        if not chosen:
-            raise NotFoundError(
-                "there is no device to roll it out to",
-                where=line or "rollout",
-                remedy="`kenpin devices` shows those that were ever heard, and their lines.",
-            )
-        return chosen
 
 
 def _address(seen: Seen) -> Address:

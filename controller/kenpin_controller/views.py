@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kenpin_wire.messages import Phase, Presence, ReportedConfig, ReportedRelease, Status, Telemetry
+from kenpin_wire.shadow import ShadowReport
 from kenpin_wire.topics import Address
 
 STALE_S = 45.0
@@ -86,6 +87,7 @@ class DeviceView:
     heat: tuple[HeatPoint, ...] = ()
     config: ReportedConfig | None = None
     release: ReportedRelease | None = None
+    shadow: ShadowReport | None = None
     anomalies: tuple[Anomaly, ...] = ()
     log: tuple[LoggedLine, ...] = ()
     picture_sha256: str | None = None

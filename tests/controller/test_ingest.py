@@ -378,7 +378,7 @@ def test_a_jpeg_bomb_is_refused_by_its_header(make):
         check_jpeg(bytes(picture), "here")
 
 
-def test_a_stale_deployment_report_changes_no_rollout(desk):
+def test_a_stale_deployment_report_changes_nothing(desk):
     newer = ReportedRelease(
         rev=2, boot=1, seq=9, phase="committed", installed=ReleaseName(name="m", version="2")
     )
@@ -386,7 +386,6 @@ def test_a_stale_deployment_report_changes_no_rollout(desk):
     desk.say(
         Channel.REPORTED_RELEASE, ReportedRelease(rev=1, boot=1, seq=3, phase="downloading", rollout="r")
     )
-    assert desk.ingest.counts["dropped: stale"] == 1
     assert desk.fleet.device("cam-1").phase == "committed"
 
 

@@ -132,7 +132,7 @@ def test_a_rollout_tells_each_device_and_follows_what_it_reports(site, make, age
     knows("cam-2")
     record = site.add_release(make.release(), who="ana")
     rollout = site.start_rollout(METAL_1, who="ana")
-    assert {name: d["phase"] for name, d in rollout.devices.items()} == {
+    assert {name: d.phase for name, d in rollout.devices.items()} == {
         "cam-1": "waiting",
         "cam-2": "waiting",
     }
@@ -146,8 +146,8 @@ def test_a_rollout_tells_each_device_and_follows_what_it_reports(site, make, age
     other.say(Channel.REPORTED_RELEASE, report(rollout, "rejected", 2, reason="golden picture 0 differs"))
     wait_until(lambda: site.rollouts()[0].finished, what="the end")
     devices = site.rollouts()[0].devices
-    assert devices["cam-1"]["phase"] == "committed"
-    assert (devices["cam-2"]["phase"], devices["cam-2"]["reason"]) == ("rejected", "golden picture 0 differs")
+    assert devices["cam-1"].phase == "committed"
+    assert (devices["cam-2"].phase, devices["cam-2"].reason) == ("rejected", "golden picture 0 differs")
 
 
 def report(rollout, phase, seq, **fields):

@@ -17,11 +17,11 @@ from sqlalchemy import event, text
 from kenpin_controller.errors import ConflictError, StoreError
 from kenpin_controller.operations import EventRecord, ReleaseRecord
 from kenpin_controller.store import Store
-from kenpin_controller.store.intents import Deed, Target
+from kenpin_controller.store.audit import Deed
 from kenpin_controller.store.schema import metadata
-from kenpin_controller.store.writes import UNCLAIMED_PICTURES, Event, Picture, Progress, Second, Seen
+from kenpin_controller.store.writes import UNCLAIMED_PICTURES, Event, Picture, Second, Seen
 from kenpin_wire.errors import ConfigError
-from kenpin_wire.messages import DesiredRelease, ReleaseName, Threshold
+from kenpin_wire.messages import ReleaseName, Threshold
 from kenpin_wire.topics import Address, Channel
 
 CAM = Address("tokyo", "line-a", "cam-1")
@@ -222,26 +222,6 @@ def test_a_change_that_fails_leaves_no_trace(store):
         store.intents.change_config(CAM, refuse, reported_rev=0, deed=DEED)
     assert store.intents.desired() == []
     assert count(store, "audit") == 0
-
-
-def test_a_later_rollout_takes_the_devices_of_an_earlier_one(store):
-    other = Address("tokyo", "line-a", "cam-2")
-    order = DesiredRelease(rev=0, release=ReleaseName(name="m", version="1"), sha256="0" * 64, size=9)
-    store.intents.start_rollout("r1", order, [Target(CAM, 0), Target(other, 0)], deed=DEED)
-    store.readings.write([Progress("r1", "cam-1", "committed", "", 100.0, 1.0)])
-    store.intents.start_rollout(
-        "r2", order, [Target(CAM, 0), Target(other, 41)], deed=replace(DEED, time_s=101.0)
-    )
-    store.readings.write([Progress("r1", "cam-2", "downloading", "", 5.0, 2.0)])
-
-    second, first = store.intents.rollouts()
-    assert {name: d["phase"] for name, d in first.devices.items()} == {
-        "cam-1": "committed",
-        "cam-2": "superseded",
-    }
-    assert first.finished
-    assert not second.finished
-    assert {d.address.device: d.message.rev for d in store.intents.desired()} == {"cam-1": 2, "cam-2": 42}
 
 
 def test_a_name_and_version_belong_to_one_file_for_ever(store):

@@ -7,9 +7,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from kenpin_controller.commands import CommandRecord
-from kenpin_controller.operations import ReleaseRecord, RolloutRecord
+from kenpin_controller.operations import ReleaseRecord
 from kenpin_controller.views import DeviceView
-from kenpin_wire.messages import ReleaseName
 
 
 class Problem(BaseModel):
@@ -183,39 +182,7 @@ class Release(BaseModel):
             uploaded_s=record.uploaded_s,
             signed=signed,
             summary=record.summary,
-        )
-
-
-class RolloutDevice(BaseModel):
-    """How far a rollout is on one device."""
-
-    phase: str
-    reason: str
-    percent: float
-    updated_s: float
-
-
-class Rollout(BaseModel):
-    """A release on its way."""
-
-    id: str
-    name: str
-    version: str
-    started_s: float
-    who: str
-    finished: bool
-    devices: dict[str, RolloutDevice]
-
-    @classmethod
-    def of(cls, record: RolloutRecord) -> Self:
-        return cls(
-            id=record.id,
-            name=record.release.name,
-            version=record.release.version,
-            started_s=record.started_s,
-            who=record.who,
-            finished=record.finished,
-            devices={name: RolloutDevice(**device) for name, device in record.devices.items()},
+            recalled=record.recalled,
         )
 
 
@@ -272,14 +239,6 @@ class InspectionBody(Body):
     """Whether to judge."""
 
     on: bool
-
-
-class RolloutBody(Body):
-    """Which release goes where: to named devices, to a line, or (with neither) to all."""
-
-    release: ReleaseName
-    devices: list[str] | None = Field(None, max_length=1_000)
-    line: str | None = None
 
 
 class CommandBody(Body):

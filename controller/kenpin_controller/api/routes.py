@@ -12,6 +12,8 @@ from pydantic import Field, FiniteFloat
 from starlette.datastructures import UploadFile
 
 from kenpin_controller.api import models as m
+from kenpin_controller.api.callers import caller
+from kenpin_controller.api.rollouts import add_rollouts
 from kenpin_controller.api.trust import add_trust
 from kenpin_controller.errors import NotFoundError
 from kenpin_controller.fleet import Fleet
@@ -36,6 +38,7 @@ def build_router(site: Site, fleet: Fleet) -> APIRouter:
     _add_records(router, site)
     _add_settings(router, site)
     _add_releases(router, site)
+    add_rollouts(router, site)
     _add_commands(router, site)
     add_trust(router, site)
     _add_unknown(router)
@@ -117,13 +120,13 @@ def _add_settings(router: APIRouter, site: Site) -> None:
     @router.put("/devices/{device}/threshold")
     def threshold(device: str, body: m.ThresholdBody, request: Request) -> m.Revision:
         rev = site.set_threshold(
-            device, value=body.value, false_rejects=body.false_rejects, who=_who(request)
+            device, value=body.value, false_rejects=body.false_rejects, who=caller(request)
         )
         return m.Revision(rev=rev)
 
     @router.put("/devices/{device}/inspection")
     def inspection(device: str, body: m.InspectionBody, request: Request) -> m.Revision:
-        return m.Revision(rev=site.set_inspection(device, body.on, who=_who(request)))
+        return m.Revision(rev=site.set_inspection(device, body.on, who=caller(request)))
 
 
 def _add_releases(router: APIRouter, site: Site) -> None:
@@ -135,7 +138,7 @@ def _add_releases(router: APIRouter, site: Site) -> None:
     async def add_release(request: Request) -> m.Release:
         """The file as the body, or as the first file of a multipart form."""
         data = await _upload(request)
-        record = await run_in_threadpool(site.add_release, data, who=_who(request))
+        record = await run_in_threadpool(site.add_release, data, who=caller(request))
         return m.Release.of(record, signed=site.signed(record))
 
     @router.get("/releases/{release}")
@@ -160,21 +163,12 @@ def _add_releases(router: APIRouter, site: Site) -> None:
         path = site.release_file(_release(site, release))
         return FileResponse(path, media_type="application/octet-stream", filename=f"{release}.kenpin")
 
-    @router.get("/rollouts")
-    def rollouts() -> list[m.Rollout]:
-        return [m.Rollout.of(record) for record in site.rollouts()]
-
-    @router.post("/rollouts", status_code=201)
-    def start_rollout(body: m.RolloutBody, request: Request) -> m.Rollout:
-        record = site.start_rollout(body.release, devices=body.devices, line=body.line, who=_who(request))
-        return m.Rollout.of(record)
-
 
 def _add_commands(router: APIRouter, site: Site) -> None:
     @router.post("/devices/{device}/commands/{verb}", status_code=202)
     def send(device: str, verb: str, request: Request, body: m.CommandBody | None = None) -> m.Command:
         arguments = body.arguments if body is not None else {}
-        return _command(site, device, site.send_command(device, verb, arguments, who=_who(request)))
+        return _command(site, device, site.send_command(device, verb, arguments, who=caller(request)))
 
     @router.get("/devices/{device}/commands/{command_id}")
     def look(
@@ -223,8 +217,3 @@ async def _upload(request: Request) -> bytes:
             if isinstance(part, UploadFile):
                 return await part.read()
     raise ConfigError("the form holds no file", where="body", remedy="Send the release as a file field.")
-
-
-def _who(request: Request) -> str:
-    """Until there are users: where it came from."""
-    return f"api@{request.client.host}"[:64] if request.client is not None else "api"

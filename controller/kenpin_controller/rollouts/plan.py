@@ -129,7 +129,7 @@ class ApprovalGate(Asked):
 class Gates(Asked):
     """What stands between a wave and the next. Reject rate and heat also watch each wave while it runs."""
 
-    success: Fraction = 1.0
+    success: Fraction = 0.9
     """The share of devices done so far that must have committed."""
     min_success: Annotated[int, Field(ge=1)] = 1
     """And in each wave at least so many (all of it, if the wave is smaller)."""
@@ -160,6 +160,7 @@ class Plan(Asked):
         wave_s: Nor does any device after so long.
         retries: How often a device that failed without a change, or took too long, is asked again.
         retry_s: First after so long, then after twice that, and so on.
+        why: In a person's words, for the list of rollouts.
     """
 
     subject: Subject
@@ -173,6 +174,7 @@ class Plan(Asked):
     wave_s: _Positive = 86_400.0
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     retry_s: _Positive = 60.0
+    why: Annotated[str, Field(max_length=500)] = ""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -192,6 +192,11 @@ class Pin:
     why: str
     time_s: float
 
+    @property
+    def words(self) -> str:
+        """Why it is passed by."""
+        return f"pinned to {self.release or 'what it runs'} by {self.who}: {self.why}"
+
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:

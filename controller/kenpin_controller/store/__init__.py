@@ -10,8 +10,11 @@ from sqlalchemy import Engine
 
 from kenpin_controller.store.database import open_database
 from kenpin_controller.store.intents import Intents
+from kenpin_controller.store.marks import Marks
 from kenpin_controller.store.readings import Readings
 from kenpin_controller.store.releases import Releases
+from kenpin_controller.store.rollouts import Rollouts
+from kenpin_controller.store.shadows import Shadows
 from kenpin_wire.errors import ConfigError
 
 __all__ = ["Store"]
@@ -24,6 +27,9 @@ class Store:
     readings: Readings
     intents: Intents
     releases: Releases
+    rollouts: Rollouts
+    marks: Marks
+    shadows: Shadows
     engine: Engine
 
     @classmethod
@@ -41,7 +47,15 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             engine = open_database(url or f"sqlite:///{folder / 'kenpin.db'}")
-            return cls(Readings(engine), Intents(engine), Releases(engine, folder / "releases"), engine)
+            return cls(
+                Readings(engine),
+                Intents(engine),
+                Releases(engine, folder / "releases"),
+                Rollouts(engine),
+                Marks(engine),
+                Shadows(engine),
+                engine,
+            )
         except OSError as error:
             raise ConfigError(
                 f"the folder cannot be used ({error.strerror})",

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, or_, select
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from kenpin_controller.operations import EventRecord, ScoreSecond
+from kenpin_controller.rollouts.gates import Counts
 from kenpin_controller.store import schema as t
 from kenpin_controller.store.database import store_error
 from kenpin_controller.store.writes import Second, Seen, Write, write_all
@@ -117,6 +118,21 @@ class Readings:
         with self._engine.connect() as connection:
             inspected, anomalies = connection.execute(query).one()
         return int(inspected), int(anomalies)
+
+    def rejects(
+        self, devices: Sequence[str], *, since_s: float, until_s: float, releases: Sequence[str] | None = None
+    ) -> Counts:
+        """How many frames these devices judged in [since_s, until_s), and how many of them they rejected; only by
+        certain releases, if they are given."""
+        c = t.score_seconds.c
+        query = select(func.coalesce(func.sum(c.n), 0), func.coalesce(func.sum(c.anomalies), 0)).where(
+            c.device.in_(devices), c.second_s >= since_s, c.second_s < until_s
+        )
+        if releases is not None:
+            query = query.where(c.release.in_(releases))
+        with self._engine.connect() as connection:
+            parts, rejects = connection.execute(query).one()
+        return Counts(int(parts), int(rejects))
 
     def forget(self, *, pictures_before_s: float, seconds_before_s: float, picture_bytes: int) -> int:
         """Drop old pictures and camera-seconds, and the oldest pictures beyond `picture_bytes`. Events stay.

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, select, update
 
 from kenpin_agent.files import write_atomically
 from kenpin_controller.errors import ConflictError, StoreError
 from kenpin_controller.operations import ReleaseRecord
 from kenpin_controller.store import schema as t
-from kenpin_controller.store.database import insert_new, store_error
+from kenpin_controller.store.audit import Deed, writing
+from kenpin_controller.store.database import insert_new
 from kenpin_wire.messages import ReleaseName
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -55,8 +56,6 @@ class Releases:
                         where=str(self._folder),
                         remedy="Free some space; nothing stored is lost.",
                     ) from None
-                except SQLAlchemyError as error:
-                    raise store_error(error) from None
                 known = self.find(record.release)
             if known is None or known.sha256 != record.sha256:
                 raise ConflictError(
@@ -77,9 +76,21 @@ class Releases:
                 size=row.size,
                 uploaded_s=row.uploaded_s,
                 summary=row.summary,
+                recalled=row.recalled,
             )
             for row in rows
         ]
+
+    def recall(self, release: ReleaseName, recalled: str, *, deed: Deed) -> None:
+        """Write down that no rollout may use it any more, and who says so and why.
+
+        Raises:
+            StoreError: if it cannot be stored; nothing has changed then.
+        """
+        c = t.releases.c
+        with writing(self._writer, deed) as connection:
+            mine = update(t.releases).where(c.name == release.name, c.version == release.version)
+            connection.execute(mine.values(recalled=recalled[:1024]))
 
     def find(self, release: ReleaseName) -> ReleaseRecord | None:
         """One release by name and version."""
@@ -109,13 +120,28 @@ class Releases:
             "who": who,
             "summary": record.summary,
         }
-        audit = {
-            "time_s": time.time(),
-            "who": who,
-            "action": "add release",
-            "subject": str(record.release),
-            "detail": {"sha256": record.sha256, "size": record.size},
-        }
-        with self._writer.begin() as connection:
+        detail = {"sha256": record.sha256, "size": record.size}
+        with writing(
+            self._writer, Deed(who, "add release", str(record.release), time.time(), detail)
+        ) as connection:
             insert_new(connection, t.releases, [row])
-            connection.execute(t.audit.insert().values(**audit))
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFile:
+    """What an order says of a release's file."""
+
+    release: ReleaseName
+    sha256: str
+    size: int
+    recalled: str
+
+
+def find_file(connection: Connection, label: str) -> ReleaseFile | None:
+    """By `NAME-VERSION`; the newest, if a `-` makes two alike."""
+    c = t.releases.c
+    query = select(t.releases).where(c.name + "-" + c.version == label).order_by(c.uploaded_s.desc())
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return ReleaseFile(ReleaseName(name=row.name, version=row.version), row.sha256, row.size, row.recalled)

@@ -101,6 +101,7 @@ releases = Table(
     Column("uploaded_s", Float, nullable=False),
     Column("who", String(64), nullable=False),
     Column("summary", JSON, nullable=False),
+    Column("recalled", String(1024), nullable=False, server_default=""),  # who and why; empty if nobody did
     UniqueConstraint("name", "version", name="uq_releases_name_version"),
 )
 
@@ -119,12 +120,12 @@ rollouts = Table(
     "rollouts",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("name", String(48), nullable=False),
-    Column("version", String(32), nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("release", String(96), nullable=False),  # as `name-version`
     Column("started_s", Float, nullable=False),
-    Column("who", String(64), nullable=False),
+    Column("over", Boolean, nullable=False),  # nothing of it is to come; else it must be watched
+    Column("body", JSON, nullable=False),  # `rollouts.state.RolloutState` without its devices
     Index("ix_rollouts_started", "started_s"),
+    Index("ix_rollouts_over", "over"),
 )
 
 rollout_devices = Table(
@@ -132,10 +133,73 @@ rollout_devices = Table(
     metadata,
     Column("rollout", String(32), primary_key=True),
     Column("device", String(32), primary_key=True),
-    Column("phase", String(32), nullable=False),
-    Column("reason", String(512), nullable=False),
-    Column("percent", Float, nullable=False),
-    Column("updated_s", Float, nullable=False),
+    Column("position", Integer, nullable=False),  # in the order of the waves
+    Column("body", JSON, nullable=False),  # `rollouts.state.DeviceState`
+)
+
+rollout_timeline = Table(
+    "rollout_timeline",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("rollout", String(32), nullable=False),
+    Column("time_s", Float, nullable=False),
+    Column("who", String(64), nullable=False),  # empty where nobody asked for it
+    Column("device", String(32), nullable=False),  # empty where it is about the whole
+    Column("text", String(1024), nullable=False),
+    Index("ix_rollout_timeline_rollout", "rollout", "id"),
+)
+
+shadow_reports = Table(
+    "shadow_reports",
+    metadata,
+    Column("rollout", String(32), primary_key=True),
+    Column("device", String(32), primary_key=True),
+    Column("time_s", Float, nullable=False),
+    Column("body", JSON, nullable=False),  # the last `kenpin_wire.shadow.ShadowReport`
+)
+
+disagreements = Table(
+    "disagreements",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("time_s", Float, nullable=False),
+    Column("rollout", String(32), nullable=False),
+    Column("line", String(32), nullable=False),
+    Column("device", String(32), nullable=False),
+    Column("frame", BigInteger, nullable=False),
+    Column("part", String(256)),
+    Column("incumbent", String(96), nullable=False),
+    Column("incumbent_score", Float, nullable=False),
+    Column("incumbent_threshold", Float),
+    Column("candidate", String(96), nullable=False),
+    Column("candidate_score", Float, nullable=False),
+    Column("candidate_threshold", Float),
+    Column("picture_sha256", String(64)),
+    Column("incumbent_heatmap_sha256", String(64)),
+    Column("candidate_heatmap_sha256", String(64)),
+    Column("right", String(8)),  # `new` or `old`, by a person
+    Column("judged_by", String(64), nullable=False),
+    Column("judged_s", Float),
+    Index("ix_disagreements_rollout", "rollout", "device", "time_s"),
+    Index("ix_disagreements_time", "time_s"),
+)
+
+pins = Table(
+    "pins",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("release", String(96), nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("why", String(512), nullable=False),
+    Column("time_s", Float, nullable=False),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("device", String(32), primary_key=True),
+    Column("tag", String(32), primary_key=True),
+    Index("ix_tags_tag", "tag"),
 )
 
 audit = Table(

@@ -5,21 +5,26 @@ Writing is idempotent: every message may come twice and in any order, and the ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from kenpin_controller.operations import EventRecord
+from kenpin_controller.rollouts.views import DisagreementRecord
 from kenpin_controller.store import schema as t
-from kenpin_controller.store.database import insert, insert_new
+from kenpin_controller.store.database import insert, insert_new, upsert
+from kenpin_wire.shadow import MAX_DISAGREEMENTS
 
 UNCLAIMED_PICTURES = 64
 """How many pictures of a device may wait for the event that names them. An agent sends events first, so this
 bridges a message or two; heatmaps of good parts, which no event names, pass through here and go."""
 
-SUPERSEDED = "superseded"
-"""The phase of a device in a rollout that a later one has taken the device from."""
+
+DISAGREEMENTS_KEPT = 4 * MAX_DISAGREEMENTS
+"""Of a device in a rollout: it may shadow anew after a retry."""
+_DISAGREEMENT_PICTURES = ("picture_sha256", "incumbent_heatmap_sha256", "candidate_heatmap_sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +77,23 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How a rollout fares on a device."""
+class Shadowed:
+    """How a candidate fares beside the release that runs; `body` is the report as JSON."""
 
     rollout: str
     device: str
-    phase: str
-    reason: str
-    percent: float
     time_s: float
+    body: dict[str, Any]
 
 
-Write = Seen | Second | Event | Picture | Progress
+@dataclass(frozen=True, slots=True)
+class Disagreed:
+    """A frame that candidate and incumbent judge differently."""
+
+    record: DisagreementRecord
+
+
+Write = Seen | Second | Event | Picture | Shadowed | Disagreed
 
 
 def write_all(connection: Connection, batch: Sequence[Write]) -> None:
@@ -91,8 +101,10 @@ def write_all(connection: Connection, batch: Sequence[Write]) -> None:
     _write_seen(connection, [w for w in batch if isinstance(w, Seen)])
     _write_seconds(connection, [w for w in batch if isinstance(w, Second)])
     _write_events(connection, [w for w in batch if isinstance(w, Event)])
+    _write_disagreements(connection, [w for w in batch if isinstance(w, Disagreed)])
     _write_pictures(connection, [w for w in batch if isinstance(w, Picture)])
-    _write_progress(connection, [w for w in batch if isinstance(w, Progress)])
+    for shadowed in (w for w in batch if isinstance(w, Shadowed)):
+        upsert(connection, t.shadow_reports, asdict(shadowed))
 
 
 def _write_seen(connection: Connection, batch: list[Seen]) -> None:
@@ -126,12 +138,25 @@ def _write_events(connection: Connection, batch: list[Event]) -> None:
         t.events,
         [asdict(event.record) | {"site": event.site, "received_s": event.received_s} for event in batch],
     )
-    named = {
-        sha256
-        for event in batch
-        for sha256 in (event.record.picture_sha256, event.record.heatmap_sha256)
-        if sha256 is not None
-    }
+    _claim(
+        connection,
+        (sha256 for event in batch for sha256 in (event.record.picture_sha256, event.record.heatmap_sha256)),
+    )
+
+
+def _write_disagreements(connection: Connection, batch: list[Disagreed]) -> None:
+    """A shadowing sends `MAX_DISAGREEMENTS`; a device that sends more and more fills no disk."""
+    c = t.disagreements.c
+    for record in (disagreed.record for disagreed in batch):
+        mine = select(func.count()).where(c.device == record.device, c.rollout == record.rollout)
+        if (connection.scalar(mine) or 0) < DISAGREEMENTS_KEPT:
+            insert_new(connection, t.disagreements, [asdict(record)])
+            _claim(connection, (getattr(record, name) for name in _DISAGREEMENT_PICTURES))
+
+
+def _claim(connection: Connection, hashes: Iterable[str | None]) -> None:
+    """These pictures are named by something that stays."""
+    named = {sha256 for sha256 in hashes if sha256 is not None}
     p = t.pictures.c
     connection.execute(
         update(t.pictures).where(p.sha256.in_(named), p.claimed.is_(False)).values(claimed=True)
@@ -143,7 +168,8 @@ def _write_pictures(connection: Connection, batch: list[Picture]) -> None:
         return
     hashes = {picture.sha256 for picture in batch}
     claimed: set[str] = set()
-    for column in (t.events.c.picture_sha256, t.events.c.heatmap_sha256):
+    names = [t.disagreements.c[name] for name in _DISAGREEMENT_PICTURES]
+    for column in (t.events.c.picture_sha256, t.events.c.heatmap_sha256, *names):
         claimed.update(connection.scalars(select(column).where(column.in_(hashes))))
     insert_new(
         connection,
@@ -162,18 +188,3 @@ def _write_pictures(connection: Connection, batch: list[Picture]) -> None:
             .offset(UNCLAIMED_PICTURES)
         )
         connection.execute(delete(t.pictures).where(p.sha256.in_(surplus)))
-
-
-def _write_progress(connection: Connection, batch: list[Progress]) -> None:
-    c = t.rollout_devices.c
-    for progress in batch:
-        connection.execute(
-            update(t.rollout_devices)
-            .where(c.rollout == progress.rollout, c.device == progress.device, c.phase != SUPERSEDED)
-            .values(
-                phase=progress.phase,
-                reason=progress.reason,
-                percent=progress.percent,
-                updated_s=progress.time_s,
-            )
-        )
