@@ -1,6 +1,7 @@
 """A site's keys and its TUF repository, read by python-tuf's own client."""
 
 import json
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 
@@ -304,6 +305,26 @@ def test_a_rotated_controller_key_is_taken_up_by_a_controller_that_runs(site):
     assert running.controller_key_id == site.desk.controller_key_id != old
     (public,) = site.controller_keys()
     assert public == KeyFolder(site.folder / "data" / "keys").load(CONTROLLER).public.hex()
+
+
+def test_a_controller_that_burned_down_is_put_back_from_an_old_copy_and_the_offline_keys(offline_site):
+    site = offline_site
+    shutil.copytree(site.folder / "data" / "tuf", site.folder / "copy")
+    for _ in range(5):
+        site.later(hours=20)
+        site.controller.tick()
+    site.controller.accept(signed_on_the_stick(site, METAL), held(METAL))
+    site.refresh()
+    (old_key,) = site.controller_keys()
+    shutil.rmtree(site.folder / "data")
+    shutil.copytree(site.folder / "copy", site.folder / "data" / "tuf")
+    for name in ("timestamp", "snapshot", CONTROLLER):
+        site.admin.rotate(name)
+    assert site.controller.tick() == []
+    assert old_key not in site.controller_keys()
+    site.controller.accept(signed_on_the_stick(site, METAL), held(METAL))
+    site.refresh()
+    assert site.device.find(METAL.name)
 
 
 # Pulling the plug ------------------------------------------------------------------------------------------
