@@ -34,6 +34,10 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024  # of a report: ten times what the trainer writ
 CONFIDENCE_TOLERANCE = 0.02  # x86-64 and aarch64 differ by a thousandth of it, and in int8 by a step of 1/256
 
 
+class SlotDamagedError(ReleaseError):
+    """What was unpacked soundly is missing, altered or cannot be read now: the disk's fault, not the release's."""
+
+
 @dataclass(frozen=True, eq=False)
 class Release:
     """A release that is ready to inspect with.
@@ -162,7 +166,8 @@ def load_release(folder: Path, *, threads: int = 1) -> Release:
         threads: Of an encoder's invoke.
 
     Raises:
-        ReleaseError: if a file is missing or altered, or encoder and head do not work, or not together.
+        SlotDamagedError: if a file is missing or altered.
+        ReleaseError: if encoder and head do not work, or not together.
     """
     where = str(folder)
     try:
@@ -171,10 +176,10 @@ def load_release(folder: Path, *, threads: int = 1) -> Release:
             with (folder / entry.file).open("rb") as stream:
                 found = hashlib.file_digest(stream, "sha256").hexdigest()
             if found != entry.sha256:
-                raise ReleaseError(f"{entry.file} was altered", where=where, remedy=_FETCH_AGAIN)
+                raise SlotDamagedError(f"{entry.file} was altered", where=where, remedy=_FETCH_AGAIN)
     except OSError as error:
         missing = Path(error.filename).name if error.filename else "a file"
-        raise ReleaseError(
+        raise SlotDamagedError(
             f"{missing} cannot be read ({error.strerror})", where=where, remedy=_FETCH_AGAIN
         ) from None
     section, head = manifest.encoder, manifest.head

@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,10 +33,10 @@ from kenpin_agent.deployment.events import (
 from kenpin_agent.deployment.loader import Loader, RealLoader, verify
 from kenpin_agent.deployment.machine import IllegalEventError, advance
 from kenpin_agent.deployment.slots import Slots, disk_reason
-from kenpin_agent.deployment.state import RESTING, Effect, State
+from kenpin_agent.deployment.state import RESTING, Effect, Installed, State
 from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.heap import give_back
-from kenpin_agent.release import Release
+from kenpin_agent.release import Release, SlotDamagedError
 from kenpin_agent.seams import Clock, Link, Outgoing, ReleaseCheck
 from kenpin_wire.errors import ReleaseError, RepositoryAwayError, os_words
 from kenpin_wire.messages import DesiredRelease, Phase, ReportedRelease
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 _IDLE_S = 0.5  # how often the thread looks up when nothing comes
 _BUSY_S = 0.1  # and while a file is fetched
 _REPORT_STEP_PERCENT = 10.0
+_READS = 3
 _LONGEST_PAUSE_S = 60.0
 _FETCHED = (
     Phase.VERIFYING,
@@ -121,7 +123,7 @@ class Deployer:
         """
         while self._committed is None and (committed := self._state.committed) is not None:
             try:
-                self._committed = self._loader.load(self._slots.check(committed))
+                self._committed = self._load(committed)
             except ReleaseError as error:
                 log.error("the committed release cannot be loaded: %s", error)
                 self._state, _ = advance(self._state, CommittedLost(str(error)))
@@ -332,6 +334,13 @@ class Deployer:
             give_back()
 
     # Effects -------------------------------------------------------------------------------------------
+
+    def _load(self, installed: Installed) -> Release:
+        """A card that fails to be read once is no reason to give up what a line runs."""
+        for _ in range(_READS - 1):
+            with suppress(SlotDamagedError):
+                return self._loader.load(self._slots.check(installed))
+        return self._loader.load(self._slots.check(installed))
 
     def _begin_fetch(self) -> Event | None:
         order = self._order

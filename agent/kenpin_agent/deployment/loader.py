@@ -9,7 +9,7 @@ from kenpin_agent.deployment.events import Event, FetchFailed, HashDiffers, Refu
 from kenpin_agent.deployment.slots import Slots, disk_reason
 from kenpin_agent.deployment.state import Installed, State
 from kenpin_agent.heap import give_back
-from kenpin_agent.release import Release, check_golden, load_release, unpack_release
+from kenpin_agent.release import Release, SlotDamagedError, check_golden, load_release, unpack_release
 from kenpin_wire.errors import ReleaseError
 from kenpin_wire.messages import ReleaseName
 
@@ -21,7 +21,11 @@ class Loader(Protocol):
         """Make the folder `into`: whole and synced, or not at all. Raises OSError too."""
 
     def load(self, folder: Path) -> Release:
-        """Read it into memory, after checking all its files against its manifest."""
+        """Read it into memory, after checking all its files against its manifest.
+
+        Raises:
+            SlotDamagedError: if they are not what was unpacked.
+        """
 
     def prove(self, release: Release) -> None:
         """Try it out on its golden pictures."""
@@ -56,6 +60,8 @@ def verify(state: State, slots: Slots, loader: Loader) -> tuple[Event, Release |
         if state.candidate is not None:
             return _from_slot(state.candidate, slots, loader)
         return _from_file(state, slots, loader)
+    except SlotDamagedError as error:
+        return (SlotDamaged if state.candidate else FetchFailed)(str(error)), None
     except ReleaseError as error:
         return Refused(str(error)), None
     except FileNotFoundError:
@@ -85,9 +91,6 @@ def _from_file(state: State, slots: Slots, loader: Loader) -> tuple[Event, Relea
 
 
 def _from_slot(candidate: Installed, slots: Slots, loader: Loader) -> tuple[Event, Release | None]:
-    try:
-        release = loader.load(slots.check(candidate))
-    except ReleaseError as error:
-        return SlotDamaged(str(error)), None
+    release = loader.load(slots.check(candidate))
     loader.prove(release)
     return Verified(slots.manifest_sha256(candidate.slot)), release

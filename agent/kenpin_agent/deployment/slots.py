@@ -18,7 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from kenpin_agent.deployment.state import Installed, Slot, State
 from kenpin_agent.files import REAL_DISK, Disk, write_atomically
-from kenpin_wire.errors import ReleaseError, os_words
+from kenpin_agent.release import SlotDamagedError
+from kenpin_wire.errors import os_words
 from kenpin_wire.manifest import MANIFEST_FILE
 
 log = logging.getLogger(__name__)
@@ -68,15 +69,15 @@ class Slots:
         the other files. Returns the slot's folder.
 
         Raises:
-            ReleaseError: if it does not.
+            SlotDamagedError: if it does not.
         """
         folder = self.slot(installed.slot)
         try:
             found = self.manifest_sha256(installed.slot)
         except OSError as error:
-            raise ReleaseError.from_os(error, where=str(folder)) from None
+            raise SlotDamagedError.from_os(error, where=str(folder)) from None
         if installed.manifest_sha256 not in ("", found):
-            raise ReleaseError(f"{MANIFEST_FILE} was altered", where=str(folder))
+            raise SlotDamagedError(f"{MANIFEST_FILE} was altered", where=str(folder))
         return folder
 
     def blob(self, sha256: str) -> Path:
