@@ -1,8 +1,12 @@
 """A site's keys and its TUF repository, read by python-tuf's own client."""
 
 import json
+import random
 import shutil
 import stat
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -430,3 +434,41 @@ def test_a_lost_timestamp_key_and_a_kill_in_between_are_made_good_by_the_next_st
         site.refresh()
     site.open().tick()
     site.refresh()
+
+
+_WORK = """
+import sys
+from pathlib import Path
+from kenpin_controller.trust.desk import TrustDesk
+from kenpin_controller.trust.metadata import Named
+desk = TrustDesk(Path(sys.argv[1]))
+print("ready", flush=True)
+number = 0
+while True:
+    for name in ("timestamp", "snapshot", "targets", "controller", "root"):
+        number += 1
+        desk.rotate(name)
+        desk.sign([Named.of(f"r-{sys.argv[2]}-{number}.kenpin", b"x")])
+        desk.tick()
+"""
+
+
+def test_a_process_that_is_killed_while_it_signs_and_rotates_leaves_devices_able_to_refresh(tmp_path):
+    data, chance = tmp_path / "data", random.Random(20)
+    desk = TrustDesk(data)
+    desk.make()
+    device = TufClient(tmp_path / "device", desk.root(), desk.repository)
+    for kill in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-c", _WORK, str(data), str(kill)], stdout=subprocess.PIPE, text=True
+        ) as worker:
+            assert worker.stdout.readline() == "ready\n"
+            time.sleep(chance.uniform(0.05, 0.8))
+            worker.kill()
+        device.refresh()
+        TrustDesk(data).tick()
+        device.refresh()
+        assert json.loads(device.read("controller.json"))["keys"] == [
+            KeyFolder(data / "keys").load(CONTROLLER).public.hex()
+        ]
+    assert desk.repository.books().root.signed.version > 5
