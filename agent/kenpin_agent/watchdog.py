@@ -15,7 +15,7 @@ from contextlib import contextmanager
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
-"""The slowest inspection we know takes 4 s: a Pi 3 with a picture in 16 tiles."""
+"""An estimate, not measured: the most pixels that a manifest may ask for would take a Pi 3 some 4 s."""
 EXIT_STATUS = 70
 """`EX_SOFTWARE` of sysexits.h."""
 _LOOKS = 30
@@ -36,8 +36,7 @@ class Watchdog:
         self._patience_s = patience_s
         self._leave = leave
         self._stopped = threading.Event()
-        self._work: Callable[[str], object] | None = None
-        self._looks = 0
+        self._work: tuple[Callable[[str], object]] | None = None  # another tuple for each piece of work
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
@@ -53,23 +52,24 @@ class Watchdog:
         Args:
             on_hang: Called on the watchdog's thread with the reason, before the process ends.
         """
-        self._looks = 0
-        self._work = on_hang
+        self._work = (on_hang,)
         try:
             yield
         finally:
             self._work = None
 
     def _run(self) -> None:
+        seen, looks = self._work, 0
         while not self._stopped.wait(self._patience_s / _LOOKS):
-            on_hang = self._work
-            self._looks += 1
-            if on_hang is None or self._looks <= _LOOKS:
+            work = self._work
+            looks = looks + 1 if work is seen else 0
+            seen = work
+            if work is None or looks < _LOOKS:
                 continue
             reason = f"it did not come back from a live frame within {self._patience_s:g} s"
             log.critical("the candidate hangs: %s; the agent ends, to start again without it", reason)
             try:
-                on_hang(reason)
+                work[0](reason)
             finally:
                 self._leave(EXIT_STATUS)
             return

@@ -58,7 +58,7 @@ class ShadowReport(Message):
     frames: NonNegative = 0
     wanted: NonNegative = 0
     skipped: NonNegative = 0
-    """Frames that the heat allowance left to the release that runs alone."""
+    """Frames that the release that runs judged alone: the board was too warm, or the next frame would have waited."""
     finished: bool = False
     incumbent: ShadowSide = Field(default_factory=ShadowSide)
     candidate: ShadowSide = Field(default_factory=ShadowSide)
