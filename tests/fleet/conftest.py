@@ -17,4 +17,4 @@ def fleet(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with Mosquitto(tmp_path_factory.mktemp("broker")) as broker:
         running = Fleet(tmp_path, broker)
         yield running
-        running.story.close()
+        running.close()
