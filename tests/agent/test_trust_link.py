@@ -19,8 +19,10 @@ from kenpin_agent.link.paho_link import PahoLink
 from kenpin_agent.link.publications import Publication
 from kenpin_agent.link.settings import BrokerSettings
 from kenpin_agent.seams import ReleaseCheck
+from kenpin_agent.testing import FakeClock
 from kenpin_agent.trust import fetching
 from kenpin_agent.trust.fetching import MqttFetch
+from kenpin_agent.trust.last_known_time import LastKnownTime
 from kenpin_agent.trust.trust import Trust
 from kenpin_wire.contract import decode, encode
 from kenpin_wire.errors import RepositoryAwayError, RepositoryExpiredError, TrustError
@@ -293,6 +295,10 @@ class TestReleases:
         with pytest.raises(TrustError, match="another file"):
             device().trust.check(order(content))
 
+    def test_another_length_under_a_signed_hash_is_refused(self, device):
+        with pytest.raises(TrustError, match="another file"):
+            device().trust.check(order().model_copy(update={"size": 2**40}))
+
     def test_a_release_that_was_recalled_is_refused(self, device, site):
         one = device()
         one.trust.check(order())
@@ -327,6 +333,13 @@ class TestReleases:
         (tmp_path / "trust" / "time").write_text(str(later_s))
         with pytest.raises(RepositoryExpiredError):
             device().trust.check(order())
+
+    def test_the_time_at_which_metadata_was_found_good_is_kept_over_a_restart(self, device, tmp_path):
+        before_s = time.time()
+        device().trust.check(order())
+        without_a_clock = FakeClock(wall_s=0.0)
+        known = LastKnownTime(tmp_path / "trust" / "time", without_a_clock).now()
+        assert before_s - 1 <= known.timestamp() <= time.time()
 
     @pytest.mark.parametrize("name", ["timestamp.json", "2.snapshot.json", "2.targets.json"])
     def test_tampered_metadata_is_refused(self, device, site, name):
@@ -401,9 +414,21 @@ class TestTheWayOfMetadata:
             device().trust.check(order())
 
     def test_nobody_elses_answer_is_taken(self, device, site):
-        """A part under an id that was not asked for stays where it is."""
-        device().settled()
-        site.say(f"{BASE}/cam-1/set/meta/other", pack_metadata(MetadataPart(0, 2, b"{}")))
+        def with_another_before_it(request):
+            site.say(f"{BASE}/cam-1/set/meta/other", pack_metadata(MetadataPart(0, 2, b"{}")))
+            return site.honest(request)
+
+        site.answer = with_another_before_it
         one = device()
         one.trust.check(order())
         assert one.link.rejected_messages == 0
+
+    def test_a_device_that_found_no_answer_asks_again_once_the_broker_is_back(self, device, site, broker):
+        site.answer = lambda _request: []
+        one = device()
+        wait_until(lambda: one.trust._in_vain)
+        site.answer = site.honest
+        broker.kill()
+        wait_until(lambda: not one.link.connected)
+        broker.start()
+        one.settled()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kenpin_agent.link.incoming import Reader, Sealed
@@ -68,6 +68,7 @@ class TestEnvelope:
             opened(sealed(signed_for=signed_for))
         assert refused.value.where == MINE
 
+    @settings(deadline=None)  # the first call may import
     @given(st.data())
     def test_no_change_of_payload_or_signature_goes_unnoticed(self, data):
         envelope = sealed().envelope
@@ -239,6 +240,7 @@ class TestLastKnownTime:
         known.confirm(known.now())
         assert (tmp_path / "t").read_bytes() != first
 
+    @settings(deadline=None, max_examples=60)  # it writes and syncs files
     @given(
         st.lists(st.tuples(st.sampled_from(["advance", "set", "confirm", "restart"]), st.integers(0, 10**6)))
     )
