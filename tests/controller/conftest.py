@@ -234,9 +234,8 @@ def release_file(
         files["head.npz"] = b"HEAD"
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(mf.MANIFEST_FILE, manifest.model_dump_json())
-        for file, data in files.items():
-            archive.writestr(file, data)
+        for file, data in {mf.MANIFEST_FILE: manifest.model_dump_json(), **files}.items():
+            archive.writestr(zipfile.ZipInfo(file), data)  # no time of day, so that twice is the same file
     return buffer.getvalue()
 
 
