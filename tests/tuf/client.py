@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _init(options: argparse.Namespace) -> None:
     for name in (PINNED, "root.json"):
+        (options.metadata_dir / name).unlink(missing_ok=True)  # it may be a link to a root that was fetched
         shutil.copyfile(options.root, options.metadata_dir / name)
 
 

@@ -389,6 +389,31 @@ class TestDelegation:
             path for path in bench.metadata.parent.rglob("*") if bench.metadata not in path.parents
         }
 
+    def test_a_role_that_one_delegator_trusts_is_not_thereby_trusted_by_another(self, bench):
+        site, signer, other = bench.site, CryptoSigner.generate_ed25519(), CryptoSigner.generate_ed25519()
+        consistent = site.root.consistent_snapshot
+
+        def delegate(to: Targets, name: str, key: CryptoSigner, path: str) -> None:
+            to.delegations = to.delegations or Delegations({}, {})
+            to.delegations.roles[name] = DelegatedRole(name, [], 1, terminating=False, paths=[path])
+            to.add_key(key.public_key, name)
+
+        a, b = Targets(expires=site.expires), Targets(expires=site.expires)
+        shared = Targets(expires=site.expires)
+        for name in ("one.doc", "one.md"):
+            shared.targets[name] = site.add_target(name, name.encode())
+            del site.targets.targets[name]
+        delegate(site.targets, "a", signer, "*.doc")
+        delegate(site.targets, "b", signer, "*.md")
+        delegate(a, "shared", signer, "*")
+        delegate(b, "shared", other, "*")
+        for name, role in (("a", a), ("b", b), ("shared", shared)):
+            site.files[f"1.{name}.json" if consistent else f"{name}.json"] = site.sign(role, [signer])
+            site.snapshot.meta[f"{name}.json"] = MetaFile(1)
+        site.release()
+        assert bench.download("one.doc")
+        assert not bench.download("one.md")
+
     def test_a_target_of_a_delegated_role_is_found_and_verified(self, bench):
         site, signer = bench.site, CryptoSigner.generate_ed25519()
         role = DelegatedRole("discs", [signer.public_key.keyid], 1, terminating=True, paths=["discs-*"])
@@ -447,6 +472,24 @@ def test_as_a_command_it_exits_with_0_or_with_1_and_one_line(bench):
     refused = subprocess.run([*command, "refresh"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_what_is_trusted_lies_under_its_own_name_and_nothing_else_does(bench):
+    site = bench.site
+    site.rotate("root")
+    site.publish()
+    assert bench.refresh()
+    assert sorted(file.name for file in bench.metadata.glob("*.json")) == [
+        "root.json",
+        "snapshot.json",
+        "targets.json",
+        "timestamp.json",
+    ]
+    for role in ("root", "timestamp", "snapshot", "targets"):
+        assert (bench.metadata / f"{role}.json").read_bytes() in site.files.values()
+    assert bench.run("init", str(bench.metadata.parent / "root.json")) == 0
+    assert bench.refresh()
+    assert bench.version("root") == 2
 
 
 def test_init_asks_nobody_anything(bench):
