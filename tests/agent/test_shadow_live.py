@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from kenpin_agent.clock import SystemClock
 from kenpin_agent.deployment.events import ShadowDone, ShadowFailed, ShadowTimedOut
 from kenpin_agent.deployment.switch import Offer, Role
 from kenpin_agent.encoder import Features
@@ -170,19 +169,13 @@ def test_a_candidate_that_raises_ends_its_shadow_and_the_line_goes_on(
     assert reports(bench)[-1].finished
 
 
-def test_a_slow_candidate_gets_few_frames_and_the_line_keeps_its_pace(
-    bench: Bench, candidate: Release
-) -> None:
-    slow = odd(candidate, lambda: threading.Event().wait(0.25))
-    wait_until(bench.scores, what="verdicts")
+def test_a_candidate_too_slow_for_the_line_gets_few_frames(bench: Bench, candidate: Release) -> None:
+    slow = odd(candidate, lambda: threading.Event().wait(0.2))
     bench.switch.offer(shadow(slow, frames=1000))
-    began_s, frames, dropped = SystemClock().monotonic_s(), bench.grabber.frames, bench.grabber.dropped
-    wait_until(lambda: SystemClock().monotonic_s() - began_s > 6.5, what="time")
-    came, lost = bench.grabber.frames - frames, bench.grabber.dropped - dropped
-    assert lost <= 0.25 * came  # of its own 10 %, and what this machine's other work takes
+    wait_until(lambda: len(bench.scores()) > 50, what="verdicts")
     bench.switch.offer(shadow(None))
-    wait_until(lambda: reports(bench)[-1].finished, what="the last report")
-    assert reports(bench)[-1].skipped > reports(bench)[-1].frames > 0
+    wait_until(lambda: reports(bench)[-1:] and reports(bench)[-1].finished, what="the last report")
+    assert reports(bench)[-1].skipped > 3 * reports(bench)[-1].frames > 0
 
 
 def test_a_threshold_that_waits_for_the_candidate_is_the_one_it_is_judged_by(

@@ -38,7 +38,7 @@ class ShadowReport(Message):
     """How a shadowing stands.
 
     Two heads' scores have no common scale. So each score is first put on its own release's: as the false-reject rate
-    that a threshold there would promise, by that release's held-out good pictures (`judge.false_reject_rate`). On
+    that a threshold there would promise, by that release's held-out good pictures (`judge.false_reject_rates`). On
     frames that are like those pictures both sides' rates are spread evenly over 0 to 1, whatever the heads. If either
     release holds no such scores, the two are only compared as over or under their thresholds.
 
