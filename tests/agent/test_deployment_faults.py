@@ -62,9 +62,11 @@ def judge(device: SimDevice) -> None:
         assert state.committed.sha256 in device.proven, "only what stood its trial is committed"
         assert device.runs is not None
         assert device.runs.version == state.committed.release.version
-        file = next(f for f in (OLD, NOW, NEW, scenario.file) if f.sha256 == state.committed.sha256)
-        slot = Slots(FOLDER, device.disk).check(state.committed)
-        assert device.disk.read(slot / "head") == file.data, "its bytes are intact"
+    for installed in (state.committed, state.previous):
+        if installed is not None:
+            file = next(f for f in (OLD, NOW, NEW, scenario.file) if f.sha256 == installed.sha256)
+            slot = Slots(FOLDER, device.disk).check(installed)
+            assert device.disk.read(slot / "head") == file.data, "its bytes are intact"
     kills = sum(fault in (Fault.KILL, Fault.CUT) for fault in struck)
     assert device.restarts <= kills + sum(fault in (Fault.FULL, Fault.BROKEN) for fault in struck)
     assert device.blocks_sent <= 10 * (len(struck) + 1), "nothing is fetched again without need"
