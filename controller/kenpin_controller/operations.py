@@ -53,7 +53,7 @@ class ReleaseRecord:
     recalled: str = ""
     """Who recalled it and why; empty if nobody did."""
     signed: bool | None = None
-    """Whether the site's TUF repository names this very file; None where the site has no keys."""
+    """Whether the site's TUF repository names this very file; None where the site has no keys, and in lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,10 @@ class Site(RolloutDesk):
         return self._store.releases.list()
 
     def release(self, label: str) -> ReleaseRecord | None:
-        return self._store.releases.labelled(label)
+        record = self._store.releases.labelled(label)
+        if record is None or not self.trust.made:
+            return record
+        return replace(record, signed=self.signed(record))
 
     def release_report(self, label: str) -> bytes | None:
         record = self.release(label)

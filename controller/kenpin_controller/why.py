@@ -271,8 +271,20 @@ _FAILED: dict[Phase, tuple[str, str]] = {
 
 
 def _progress(d: DeviceView) -> str:
-    percent = d.release.percent if d.release is not None else 0.0
-    return f"{d.phase} ({percent:.0f} %)" if d.phase == Phase.DOWNLOADING else d.phase
+    if d.phase == Phase.DOWNLOADING and d.release is not None:
+        return f"{d.phase} ({d.release.percent:.0f} %)"
+    report = d.shadow
+    if d.phase == Phase.SHADOWING and report and d.release and report.rollout == d.release.rollout:
+        return f"judging beside it ({report.frames} of {report.wanted})"
+    return _AS_DOING.get(d.phase, d.phase)
+
+
+_AS_DOING = {
+    Phase.VERIFYING.value: "being checked",
+    Phase.STAGED.value: "ready to take over",
+    Phase.SHADOWING.value: "judging beside it",
+    Phase.TRIAL.value: "on trial",
+}
 
 
 def _all_well(d: DeviceView) -> Health:

@@ -1,6 +1,6 @@
 """A fleet that does not exist: messages as agents send them, and `Operations` that act on it. For tests and eyes.
 
-    python tests/controller/fleet_feed.py [--port P] [--scenario fine|troubled|quiet|empty]
+    PYTHONPATH=tests python tests/controller/fleet_feed.py [--port P] [--scenario fine|troubled|quiet|empty|updates]
 
 serves the pages of such a fleet on loopback.
 """
@@ -24,8 +24,10 @@ from fastapi import FastAPI, Request
 from kenpin_agent.cameras.config import Defect, Design
 from kenpin_agent.cameras.conveyor import render
 from kenpin_controller.fleet import Fleet
-from kenpin_controller.operations import EventRecord, ReleaseRecord, RolloutRecord, ScoreSecond
+from kenpin_controller.operations import EventRecord, ReleaseRecord, ScoreSecond
 from kenpin_controller.pages import mount
+from kenpin_controller.rollouts.plan import Plan, Subject, Targets
+from kenpin_controller.rollouts.views import RolloutView
 from kenpin_wire.errors import ConfigError, ReleaseError
 from kenpin_wire.messages import (
     AnomalyData,
@@ -46,6 +48,7 @@ from kenpin_wire.messages import (
     pack_scores,
 )
 from kenpin_wire.topics import Address, Channel, Topic
+from support.fake_rollouts import CAMERAS, FakeRollouts, fill, fresh, shadow_report
 
 Said = tuple[Topic, Message | bytes]
 DEFECTS: tuple[Defect, ...] = ("scratch", "rust", "missing_corner")
@@ -71,6 +74,8 @@ class FakeDevice:
     inspection: bool = True
     config_rev: int = 3
     config_error: str = ""
+    previous: ReleaseName | None = None
+    rollout: str = ""
     phase: Phase = Phase.COMMITTED
     phase_reason: str = ""
     silent: bool = False
@@ -198,10 +203,12 @@ class FakeDevice:
     def reported_release(self, now_s: float) -> Said:
         message = ReportedRelease(
             installed=self.release,
+            previous=self.previous,
             latest=self.latest,
             phase=self.phase,
             reason=self.phase_reason,
             percent=self.percent,
+            rollout=self.rollout,
         )
         return self.topic(Channel.REPORTED_RELEASE), self.stamp(message, now_s)
 
@@ -224,16 +231,16 @@ def pictures(number: int, seed: int, design: Design = "bracket") -> tuple[bytes,
     return a, b
 
 
-class FakeOperations:
+class FakeOperations(FakeRollouts):
     """`Operations` in memory, on fake devices that obey a moment later. For tests only."""
 
     def __init__(self, site: FakeSite) -> None:
+        super().__init__()
         self.site = site
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refusal: ConfigError | None = None
         self.stock: list[ReleaseRecord] = []
         self.reports: dict[str, bytes] = {}
-        self.sent: list[RolloutRecord] = []
         self.pictures: dict[str, bytes] = {}
         self.past: list[EventRecord] = []
 
@@ -264,17 +271,16 @@ class FakeOperations:
 
     def start_rollout(
         self, release: ReleaseName, *, devices: list[str] | None = None, line: str | None = None, who: str
-    ) -> RolloutRecord:
+    ) -> RolloutView:
         self._note("start_rollout", release=str(release), devices=devices, line=line, who=who)
         chosen = devices or [n for n, d in self.site.devices.items() if line in (None, d.address.line)]
         for name in chosen:
             fake = self.site.devices[name]
             fake.latest, fake.phase, fake.percent, fake.phase_reason = release, Phase.DOWNLOADING, 0.0, ""
-        record = RolloutRecord(
-            f"r{len(self.sent)}", release, self.site.now_s, who, {n: {} for n in chosen}, False
-        )
-        self.sent.append(record)
-        return record
+        plan = Plan(subject=Subject(release=release), targets=Targets(devices=devices, line=line))
+        view = fresh(f"s{len(self.known)}", plan, chosen, who=who)
+        self.known[view.id] = view
+        return view
 
     def send_command(self, device: str, verb: str, arguments: dict[str, Any], *, who: str) -> str:
         self._note("send_command", device=device, verb=verb, arguments=arguments, who=who)
@@ -288,9 +294,6 @@ class FakeOperations:
 
     def release_report(self, label: str) -> bytes | None:
         return self.reports.get(label)
-
-    def rollouts(self) -> list[RolloutRecord]:
-        return list(self.sent)
 
     def events(
         self,
@@ -461,6 +464,21 @@ def quiet_site() -> FakeSite:
     return site
 
 
+def updates_site() -> FakeSite:
+    """Three lines of four cameras each, and rollouts to them."""
+    devices = [
+        FakeDevice(Address("mill", line, name), seed=seed, fps=2.0, anomaly_every=1_000_000)
+        for seed, (name, line) in enumerate(CAMERAS.items())
+    ]
+    devices[0].phase, devices[0].latest = Phase.STAGED, ReleaseName(name="bracket", version="1.3.0")
+    devices[0].phase_reason = "Waits for a yes"
+    devices[5].previous = ReleaseName(name="bracket", version="1.1.0")
+    site = FakeSite(devices)
+    stock(site)
+    fill(site.operations, site.now_s)
+    return site
+
+
 def stock(site: FakeSite) -> None:
     for version, head, days in (("1.2.0", "padim", 9), ("1.3.0", "patch_knn", 1)):
         digest = hashlib.sha256(version.encode()).hexdigest()
@@ -476,7 +494,9 @@ def stock(site: FakeSite) -> None:
             "calibrated_on": 56,
             "report": version != "1.2.0",
         }
-        record = ReleaseRecord(name, digest, 3_870_000, uploaded.timestamp(), summary)
+        record = ReleaseRecord(
+            name, digest, 3_870_000, uploaded.timestamp(), summary, signed=version == "1.3.0"
+        )
         site.operations.stock.append(record)
 
 
@@ -522,6 +542,25 @@ def add_levers(app: FastAPI, site: FakeSite) -> None:
     async def report(label: str, request: Request) -> None:
         site.operations.reports[label] = await request.body()
 
+    @app.post("/fake/fill")
+    def refill() -> None:
+        """The rollouts as they were at first."""
+        fill(site.operations, site.now_s)
+
+    @app.post("/fake/place/{rollout}/{device}")
+    def place(rollout: str, device: str, phase: str, percent: float) -> None:
+        site.operations.place(rollout, device, phase=phase, percent=percent)
+
+    @app.post("/fake/shadow/{device}")
+    def shadow(device: str, frames: int) -> None:
+        fake = site.devices[device]
+        fake.phase, fake.latest = Phase.SHADOWING, ReleaseName(name="bracket", version="1.3.0")
+        fake.rollout = "r2"
+        topic, report = fake.reported_release(site.now_s)
+        site.fleet.apply(topic, report, site.now_s)
+        said = fake.stamp(shadow_report(frames, finished=False), site.now_s)
+        site.fleet.apply(fake.topic(Channel.REPORTED_SHADOW), said, site.now_s)
+
     @app.get("/fake/calls")
     def calls() -> list[tuple[str, dict[str, Any]]]:
         return site.operations.calls
@@ -532,6 +571,7 @@ SCENARIOS: dict[str, Callable[[], FakeSite]] = {
     "troubled": troubled_site,
     "quiet": quiet_site,
     "empty": lambda: FakeSite([]),
+    "updates": updates_site,
 }
 
 
@@ -543,7 +583,7 @@ def main() -> None:
     parser.add_argument("--scenario", choices=tuple(SCENARIOS), default="troubled")
     arguments = parser.parse_args()
     site = SCENARIOS[arguments.scenario]()
-    site.live_through(150)
+    site.live_through(150 if len(site.devices) < 6 else 45)
     if arguments.scenario == "troubled":
         warn(site, "packing", "camera: /dev/video0 stopped giving frames; opening it again in 8 s")
     app = FastAPI()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, expect
 
-from support import free_port
-from support.browser import LAPTOP, PHONE, chromium
+from support.browser import PHONE, chromium
+from support.fed_pages import fed_pages, visitor
 
 CAMERAS = ("press-left", "press-right", "outfeed")
 REPORT = b"<!doctype html><meta charset=utf-8><title>report</title><h1>bracket-1.3.0</h1>"
@@ -22,30 +19,9 @@ REPORT = b"<!doctype html><meta charset=utf-8><title>report</title><h1>bracket-1
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[httpx.Client]:
-    port = free_port()
-    program = Path(__file__).with_name("fleet_feed.py")
-    process = subprocess.Popen(
-        [sys.executable, str(program), "--port", str(port), "--scenario", "quiet"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-            deadline = time.monotonic() + 40
-            while True:
-                try:
-                    client.post("/fake/report/bracket-1.3.0", content=REPORT)
-                    break
-                except httpx.TransportError:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        process.kill()
-                        pytest.fail(f"the pages did not start: {process.communicate()[0]}")
-                    time.sleep(0.1)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(10)
+    with fed_pages("quiet") as client:
+        client.post("/fake/report/bracket-1.3.0", content=REPORT)
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +34,8 @@ def context() -> Iterator[BrowserContext]:
 @pytest.fixture
 def visit(context: BrowserContext, site: httpx.Client) -> Iterator[object]:
     """Open a page; afterwards nothing may have been fetched from elsewhere, nor the console have complained."""
-    strangers: list[str] = []
-    complaints: list[str] = []
-
-    def open_page(path: str, viewport: dict[str, int] = LAPTOP, scheme: str = "light") -> Page:
-        page = context.new_page()
-        page.set_viewport_size(viewport)
-        page.emulate_media(color_scheme=scheme)
-        page.on(
-            "request", lambda r: strangers.append(r.url) if str(site.base_url.host) not in r.url else None
-        )
-        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{site.base_url}{path}")
-        return page
-
-    yield open_page
-    for page in context.pages:
-        page.close()
-    assert [url for url in strangers if not url.startswith(("data:", "blob:"))] == []
-    assert complaints == []
+    with visitor(context, site) as open_page:
+        yield open_page
 
 
 def test_the_wall_shows_each_line_with_its_cameras(visit) -> None:

@@ -1,5 +1,5 @@
 """The pages, for NiceGUI on the controller's own app: the wall at `/`, a camera's at `/camera/NAME`, the releases
-at `/releases` and each one's at `/releases/NAME-VERSION`.
+at `/releases` and each one's at `/releases/NAME-VERSION`, the rollouts at `/rollouts` and `/rollouts/ID`.
 
 They read the live `Fleet`, and do things through `Operations` only. Nothing is fetched from anywhere but this
 server: a site may have no way to the internet.
@@ -24,6 +24,8 @@ from kenpin_controller.pages.camera import CameraPage
 from kenpin_controller.pages.frame import MARK, PALETTE, STATIC
 from kenpin_controller.pages.parts import PICTURES_URL, REPORTS_URL, STATIC_URL
 from kenpin_controller.pages.release import ReleasePage, ReleasesPage
+from kenpin_controller.pages.rollout import RolloutPage
+from kenpin_controller.pages.rollouts import RolloutsPage
 from kenpin_controller.pages.wall import Wall
 from kenpin_controller.reports import report_response
 
@@ -70,6 +72,15 @@ def mount(
     def release(label: str) -> None:
         ui.page_title(f"{label} · {title}")
         ReleasePage(label, operations, fleet, title, clock)
+
+    @ui.page("/rollouts", title=title)
+    def rollouts() -> None:
+        ui.page_title(f"Rollouts · {title}")
+        RolloutsPage(operations, title, clock)
+
+    @ui.page("/rollouts/{rollout_id}", title=title)
+    def rollout(rollout_id: str) -> None:
+        RolloutPage(rollout_id, operations, title, clock)
 
     ui.run_with(app, title=title, favicon=MARK, dark=None, tailwind=False, show_welcome_message=False)
 

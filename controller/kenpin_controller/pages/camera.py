@@ -64,7 +64,7 @@ class CameraPage:
         self._show_heat(device)
         self._show_log(device)
         self._threshold.update(device, now_s)
-        self._release.update(device, now_s)
+        self._release.update(device)
         self._gallery.update(device, now_s)
         send_charts(now_s, [c for c in (self._feed.scores(device), self._feed.heat(device)) if c])
 
@@ -93,7 +93,7 @@ class CameraPage:
                     self._gallery = Gallery(self._name, self._operations)
                 with div("k-column"):
                     self._threshold = ThresholdPanel(name, self._operations)
-                    self._release = ReleasePanel(name, self._operations, self._fleet)
+                    self._release = ReleasePanel(name, self._operations, self._fleet, self._clock)
                     self._build_heat()
                     self._build_log()
 

@@ -58,7 +58,7 @@ class CameraCard:
         allowed = f"{words.allowance_text(device)} · {reason}" if reason else words.allowance_text(device)
         self._allowance.show(allowed, slowed, reason)
         self._fps.show(words.fps_text(device))
-        self._release.show(device.installed or "none", title=device.installed)
+        self._release.show(words.release_text(device), title=device.installed)
 
     def _show_score(self, device: DeviceView) -> None:
         over = device.score is not None and device.threshold is not None and device.score > device.threshold

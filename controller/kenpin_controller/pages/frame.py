@@ -11,13 +11,13 @@ from typing import Any
 
 from nicegui import ui
 
-from kenpin_controller.pages.parts import STATIC_URL, div, link, mark, release_url
+from kenpin_controller.pages.parts import STATIC_URL, div, link, mark, release_url, rollout_url
 from kenpin_models import report
 
 STATIC = Path(__file__).parent / "static"
 PALETTE = Path(report.__file__).with_name("palette.css")
 
-_RELEASES = "Releases"
+_NAVIGATION = (("Releases", release_url(), "to-releases"), ("Rollouts", rollout_url(), "to-rollouts"))
 
 FILL = "#2466a3"  # kenpin.css's --fill: white text is legible on it in dark and light
 
@@ -38,6 +38,7 @@ def head() -> None:
     ui.add_head_html(
         f'<link rel="stylesheet" href="{_address(PALETTE)}">'
         f'<link rel="stylesheet" href="{_address(STATIC / "kenpin.css")}">'
+        f'<link rel="stylesheet" href="{_address(STATIC / "rollouts.css")}">'
         f'<script src="{_address(STATIC / "kenpin.js")}"></script>'
     )
 
@@ -61,9 +62,11 @@ def top_bar(title: str, crumbs: tuple[tuple[str, str], ...] = ()) -> Iterator[No
                     else:
                         ui.label(name).classes("k-here")
         yield
-        if all(name != _RELEASES for name, _ in crumbs):
-            with link(release_url(), "k-nav", "to-releases"):
-                ui.label(_RELEASES)
+        with div("k-navs"):
+            for name, address, testid in _NAVIGATION:
+                if all(name != crumb for crumb, _ in crumbs):
+                    with link(address, "k-nav", testid):
+                        ui.label(name)
 
 
 def send_charts(now_s: float, charts: list[dict[str, Any]]) -> None:

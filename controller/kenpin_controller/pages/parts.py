@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from nicegui import context, run, ui
@@ -65,6 +65,19 @@ def mark(element: E, testid: str) -> E:
     return element
 
 
+def button(
+    label: str,
+    action: Callable[..., Any] | None = None,
+    testid: str = "",
+    *,
+    icon: str | None = None,
+    main: bool = False,
+) -> ui.button:
+    """A button of the house; `main` for the one that most people came for."""
+    made = ui.button(label, color=None, icon=icon, on_click=action).props("flat no-caps")
+    return mark(made.classes("k-button is-main" if main else "k-button"), testid)
+
+
 def chart(chart_id: str, kind: str, label: str, testid: str = "") -> ui.element:
     """A canvas that `kenpin.js` draws into; `kind` is spark, live or heat."""
     canvas = ui.element("canvas").classes(f"k-{kind}")
@@ -75,6 +88,11 @@ def chart(chart_id: str, kind: str, label: str, testid: str = "") -> ui.element:
 def release_url(label: str = "") -> str:
     """A release's page; that of all of them without a label."""
     return f"/releases/{quote(label)}" if label else "/releases"
+
+
+def rollout_url(rollout_id: str = "") -> str:
+    """A rollout's page; that of all of them without an id."""
+    return f"/rollouts/{quote(rollout_id)}" if rollout_id else "/rollouts"
 
 
 def picture_url(sha256: str) -> str:
@@ -104,9 +122,12 @@ class StatePill:
         self._level = Levelled(pill)
 
     def show(self, health: Health) -> None:
-        self._icon.set_name(icon_of(health))
-        self._word.set_text(health.word)
-        self._level.set(health.level.value)
+        self.say(health.word, health.level.value, icon_of(health))
+
+    def say(self, word: str, level: str, icon: str) -> None:
+        self._icon.set_name(icon)
+        self._word.set_text(word)
+        self._level.set(level)
 
 
 class Fact:

@@ -12,8 +12,24 @@ from nicegui import ui
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.operations import Operations, ReleaseRecord
 from kenpin_controller.pages import words
+from kenpin_controller.pages.asking import ask_why
 from kenpin_controller.pages.frame import top_bar
-from kenpin_controller.pages.parts import REPORTS_URL, Fact, attempt, div, link, mark, release_url, text
+from kenpin_controller.pages.parts import (
+    REPORTS_URL,
+    WHO,
+    Fact,
+    Note,
+    attempt,
+    button,
+    div,
+    link,
+    mark,
+    release_url,
+    text,
+)
+from kenpin_controller.pages.rollouts import RolloutList
+from kenpin_controller.pages.start_rollout import StartRollout
+from kenpin_controller.rollouts.views import RecallResult
 from kenpin_controller.views import DeviceView
 from kenpin_controller.why import score_text
 from kenpin_wire.messages import Phase
@@ -73,6 +89,7 @@ class ReleasePage:
         self._page = div("k-page")
         ui.timer(0.05, self._load, once=True)
         ui.timer(REFRESH_S, self.refresh, immediate=False)
+        ui.timer(_RELEASES_EVERY_S, self._load_rollouts, immediate=False)
 
     async def _load(self) -> None:
         record = await attempt(lambda: self._operations.release(self._label))
@@ -86,6 +103,56 @@ class ReleasePage:
                 return
             self._build(record)
         self.refresh()
+        await self._load_rollouts()
+
+    async def _load_rollouts(self) -> None:
+        """What was rolled out of it, and whether somebody has recalled it meanwhile."""
+        if self._crews is None:
+            return
+        views = await attempt(self._operations.rollouts, quiet=True)
+        record = await attempt(lambda: self._operations.release(self._label), quiet=True)
+        if views is not None:
+            mine = [view for view in views if str(view.release) == self._label]
+            self._rollouts.update(mine, self._clock())
+            self._rollouts_panel.set_visibility(bool(mine))
+        if record is not None:
+            self._show_trust(record)
+
+    def _show_trust(self, record: ReleaseRecord) -> None:
+        recalled = record.recalled
+        self._recalled.say(f"Recalled: {recalled}" if recalled else "", "alarm", "block")
+        self._start_button.set_enabled(not recalled)
+        self._recall_button.set_visibility(not recalled)
+        if record.signed is None:
+            self._signed.say("")
+        elif record.signed:
+            self._signed.say("Signed: the site's keys name this very file.", "ok", "verified_user")
+        else:
+            self._signed.say(
+                f"Not signed: cameras with a pinned root refuse it. Sign it: kenpin release sign {self._label}",
+                "warn",
+                "gpp_maybe",
+            )
+
+    async def _recall(self) -> None:
+        said = await ask_why(
+            f"Recall {self._label}?",
+            "No rollout may use it any more, and those that do are aborted.",
+            "Recall it",
+            option="Send the cameras that run it back to what ran before",
+            chosen=True,
+        )
+        if said is None:
+            return
+        result = await attempt(
+            lambda: self._operations.recall_release(
+                self._label, send_back=said.option, why=said.reason, who=WHO
+            )
+        )
+        if result is None:
+            return
+        ui.notify(recall_text(result), multi_line=True, timeout=12_000, close_button="OK")
+        await self._load_rollouts()
 
     def refresh(self) -> None:
         """Show who runs it."""
@@ -98,7 +165,7 @@ class ReleasePage:
         self._crews.clear()
         with self._crews:
             if not cameras:
-                text("No camera runs it. Send it from a camera's page.", "k-quiet")
+                text("No camera runs it yet.", "k-quiet")
             for name, state in cameras:
                 with link(f"/camera/{quote(name)}", "k-crew", f"runs-{name}"):
                     text(name, "k-trouble-name")
@@ -108,6 +175,13 @@ class ReleasePage:
         summary, label = record.summary, str(record.release)
         with div("k-hero"):
             text(label, "k-hero-name")
+            with div("k-row k-push-right"):
+                start = StartRollout(record.release, self._operations, self._fleet, self._clock)
+                self._recall_button = button("Recall …", self._recall, "recall")
+                self._start_button = button("Roll out …", start.open, "roll-out", icon="send", main=True)
+        with div("k-trust"):
+            self._signed = Note("signed")
+            self._recalled = Note("recalled")
             with div("k-row k-push-right"):
                 with link(f"{_FILES_URL}/{quote(label)}/file", "k-link", "release-file") as file:
                     file.props["download"] = f"{label}.kenpin"
@@ -125,6 +199,11 @@ class ReleasePage:
             with div("k-panel", "release-runs"):
                 text("Who runs it", "k-h2")
                 self._crews = div("k-crews")
+        with div("k-panel", "release-rollouts") as self._rollouts_panel:
+            text("Its rollouts", "k-h2")
+            self._rollouts = RolloutList()
+        self._rollouts_panel.set_visibility(False)
+        self._show_trust(record)
         if summary.get("report"):
             frame = mark(ui.element("iframe").classes("k-report"), "release-report")
             # No word but `sandbox`: no script, no form, no way to this page or its session.
@@ -134,6 +213,18 @@ class ReleasePage:
         else:
             with div("k-panel", "no-report"):
                 text("It carries no report: it was made before trainers wrote them.", "k-quiet")
+
+
+def recall_text(result: RecallResult) -> str:
+    """What a recall did."""
+    parts = [
+        f"{result.release} is recalled.",
+        f"{words.count(len(result.sent_back), 'camera')} of {len(result.running_on)} go back."
+        if result.running_on
+        else "No camera ran it.",
+        *(f"{name}: {why.rstrip('.')}." for name, why in result.left.items()),
+    ]
+    return " ".join(parts)
 
 
 def _row(record: ReleaseRecord, runs: str) -> None:

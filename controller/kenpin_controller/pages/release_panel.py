@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nicegui import events, ui
 
 from kenpin_controller.fleet import Fleet
 from kenpin_controller.operations import MAX_RELEASE_BYTES, Operations, ReleaseRecord
 from kenpin_controller.pages import words
-from kenpin_controller.pages.parts import WHO, Note, attempt, div, link, mark, release_url, text
+from kenpin_controller.pages.deployment_panel import DeploymentPanel
+from kenpin_controller.pages.parts import WHO, attempt, div, link, mark, release_url, text
 from kenpin_controller.views import DeviceView
-from kenpin_wire.messages import Phase
 
 _RELEASES_EVERY_S = 5.0
-_MOVING = {
-    Phase.DOWNLOADING,
-    Phase.VERIFYING,
-    Phase.STAGED,
-    Phase.SHADOWING,
-    Phase.ACTIVATING,
-    Phase.TRIAL,
-}
-_ENDED_BADLY = {
-    Phase.REJECTED,
-    Phase.FAILED_NO_CHANGE,
-    Phase.ROLLED_BACK,
-    Phase.ROLLBACK_FAILED,
-    Phase.TIMED_OUT,
-}
 
 
 class ReleasePanel:
-    def __init__(self, name: str, operations: Operations, fleet: Fleet) -> None:
+    def __init__(self, name: str, operations: Operations, fleet: Fleet, clock: Callable[[], float]) -> None:
         self._name, self._operations, self._fleet = name, operations, fleet
         self._line = ""
         self._releases: dict[str, ReleaseRecord] = {}
@@ -39,8 +26,7 @@ class ReleasePanel:
                 text("Release", "k-h2")
                 with link("/releases", "k-quiet") as self._installed_link:
                     self._installed = text("", "", "release-installed")
-            self._state = Note("release-state")
-            self._progress = mark(ui.linear_progress(0, show_value=False), "release-progress")
+            self._deployment = DeploymentPanel(name, operations, clock)
             self._empty = div("", "no-release")
             with self._empty:
                 text("No release yet. Make one from pictures of good parts, then upload it:", "k-quiet")
@@ -76,25 +62,11 @@ class ReleasePanel:
                 pick.on("click", js_handler=f"() => getElement({upload.id}).pickFiles()")
         ui.timer(_RELEASES_EVERY_S, self._load)
 
-    def update(self, device: DeviceView, _now_s: float) -> None:
-        """Show how the deployment stands."""
+    def update(self, device: DeviceView) -> None:
+        """Show what runs and how the deployment stands."""
         self._line = device.address.line
         self._show_installed(device.installed)
-        release = device.release
-        moving = release is not None and release.phase in _MOVING
-        self._progress.set_visibility(moving)
-        if release is None or release.phase in (Phase.IDLE, Phase.COMMITTED):
-            self._state.say("")
-            return
-        reason = f": {release.reason}" if release.reason else ""
-        what = f"{release.latest or 'A release'} – {words.phase_text(device.phase).lower()}"
-        if moving:
-            percent = f" {release.percent:.0f} %" if release.phase == Phase.DOWNLOADING else ""
-            self._state.say(f"{what}{percent}{reason}", "info", "downloading")
-            self._progress.set_value(release.percent / 100.0 if release.phase == Phase.DOWNLOADING else 1.0)
-        else:
-            bad = release.phase in _ENDED_BADLY
-            self._state.say(f"{what}{reason}", "alarm" if bad else "info", "report" if bad else "info")
+        self._deployment.update(device)
 
     def _show_installed(self, label: str) -> None:
         said = f"runs {label}" if label else "none yet"

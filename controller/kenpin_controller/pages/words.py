@@ -6,6 +6,7 @@ from datetime import datetime
 
 from kenpin_controller.views import Anomaly, DeviceView
 from kenpin_controller.why import ago, score_text
+from kenpin_wire.messages import Phase
 
 _PHASES = {
     "idle": "Nothing on its way",
@@ -28,6 +29,21 @@ _PHASES = {
 def phase_text(phase: str) -> str:
     """A deployment's phase; one that this program does not know is shown as it is called."""
     return _PHASES.get(phase, phase.replace("_", " ").capitalize())
+
+
+def release_text(device: DeviceView) -> str:
+    """What a camera runs, and what stands beside it or on trial."""
+    release = device.release
+    if release is None or release.latest is None:
+        return device.installed or "none"
+    if release.phase == Phase.SHADOWING:
+        report = device.shadow
+        known = report is not None and report.rollout == release.rollout
+        far = f", {report.frames} of {report.wanted}" if known and report is not None else ""
+        return f"{device.installed} · {release.latest} beside it{far}"
+    if release.phase == Phase.TRIAL:
+        return f"{release.latest} on trial"
+    return device.installed or "none"
 
 
 def count(n: int, one: str, many: str = "") -> str:
