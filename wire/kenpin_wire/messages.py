@@ -290,13 +290,14 @@ class TrialPolicy(Part):
     """A trial that has not ended by then is failed; seconds in which the camera gave nothing or inspection was off
     don't count."""
     late_ms: Annotated[FiniteFloat, Field(gt=0)] | None = None
-    """A verdict that comes later after its frame is late; more than one in ten fail the trial."""
+    """A verdict that comes later after its frame is late; more than one in ten fail the trial. None asks nothing."""
     memory_mb: Annotated[FiniteFloat, Field(gt=0)] | None = 100.0
     """It may take so much more memory than the agent took before."""
     max_c: FiniteFloat | None = None
     """The board's own limit if none."""
     reject_rate: Fraction | None = None
-    """Rejecting clearly more than this share of frames fails the trial (a binomial test)."""
+    """Rejecting clearly more than this share of frames fails the trial (a binomial test). With none, three times what
+    the release before it rejected lately, or a fifth, whichever is more."""
 
 
 class Policy(Part):
