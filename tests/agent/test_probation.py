@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kenpin_agent.deployment.slots import Slots
+from kenpin_agent.shadow import beside
+from kenpin_agent.watchdog import EXIT_STATUS, Watchdog
 from kenpin_wire.messages import (
     DesiredRelease,
     Phase,
@@ -98,6 +101,38 @@ def test_a_wrong_candidate_without_a_shadow_is_put_back_by_its_trial(bench: Benc
     wait_until(lambda: len(bench.scores()) > judged + 5, what="verdicts")
     assert bench.scores()[-1].release == "discs-1"
     assert "reject-rate explosion" in bench.deployer.state.reason
+
+
+def test_a_candidate_that_hangs_in_its_shadow_ends_the_process_and_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    real, free = beside.inspect, threading.Event()
+
+    def leave(status: int) -> None:
+        left.append(status)
+        free.set()  # a process would be gone now
+
+    def hangs(*args: object, **kwargs: object) -> object:
+        free.wait()
+        return real(*args, **kwargs)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(beside, "inspect", hangs)
+    bench = Bench(tmp_path / "state", every_s=0.02, watchdog=Watchdog(patience_s=1.0, leave=leave))
+    try:
+        order(bench, tmp_path, 1, small_release(tmp_path, "1"))
+        wait_until(lambda: phase(bench) is Phase.COMMITTED, timeout_s=20, what="the first release")
+        order(bench, tmp_path, 2, small_release(tmp_path, "2"), Policy(shadow=SHADOW))
+        wait_until(lambda: left, timeout_s=20, what="the end")
+    finally:
+        free.set()
+        bench.close()
+    assert left == [EXIT_STATUS]
+    stored = Slots(tmp_path / "state").load()
+    assert stored.phase is Phase.REJECTED
+    assert "did not come back from a live frame" in stored.reason
+    assert stored.order is not None
+    assert stored.order.sha256 in stored.quarantine
 
 
 def test_a_shadow_that_gets_no_frames_times_out_and_says_why(bench: Bench, tmp_path: Path) -> None:
