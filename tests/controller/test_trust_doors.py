@@ -187,6 +187,23 @@ def test_init_never_overwrites_and_rotation_is_a_command(kenpin, tmp_path):
     assert not {path.read_bytes() for path in (data / "keys").iterdir()} & set(before.values())
 
 
+def test_a_passphrase_is_asked_for_twice_and_two_that_differ_make_nothing(kenpin, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    answers = iter([SECRET, "open sesami", SECRET, SECRET, SECRET])
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: next(answers))
+    init = ("keys", "init", "--data", tmp_path / "data", "--offline", "--keys", tmp_path / "stick")
+    assert "differ" in kenpin(*init, fails=True)
+    assert not (tmp_path / "stick").exists()
+    kenpin(*init)
+    assert "is a new one" in kenpin(
+        "keys", "rotate", "timestamp", "--data", tmp_path / "data", "--keys", tmp_path / "stick"
+    )
+
+
 def test_a_wrong_wish_is_refused_in_words(kenpin, tmp_path, release):
     assert "go together" in kenpin("keys", "init", "--offline", "--data", tmp_path / "data", fails=True)
     assert "no keys yet" in kenpin("keys", "rotate", "root", "--data", tmp_path / "data", fails=True)

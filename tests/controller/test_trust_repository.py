@@ -166,6 +166,25 @@ def test_the_end_of_what_only_offline_keys_can_renew_is_said_well_before_it_come
     site.refresh()
 
 
+def test_a_clock_that_was_ahead_is_told_of_and_its_signatures_are_replaced_by_a_rotation(site):
+    site.later(days=4000)
+    site.desk.tick()
+    site.later(days=-4000)
+    assert [line.partition(":")[0] for line in site.desk.tick()] == [
+        "root",
+        "targets",
+        "snapshot",
+        "timestamp",
+    ]
+    for role in reversed(ROLES):
+        site.desk.rotate(role)
+    assert site.desk.tick() == []
+    site.refresh()
+    site.later(days=1, seconds=1)
+    with pytest.raises(ExpiredMetadataError):
+        site.refresh()
+
+
 def test_old_versions_are_cleared_away_and_every_root_is_kept(site):
     for number in range(10):
         site.desk.sign([Named.of(f"metal-{number}.kenpin", bytes(number))])

@@ -100,7 +100,7 @@ class Day:
     def __init__(self, folder):
         self.desk = TrustDesk(folder)
         self.at_s, self.resigned = 1000.0, 0
-        self.keeper = Keeper(self.desk, self.resign, lambda: self.at_s)
+        self.keeper = Keeper(self.desk, self.resign, wall_s=lambda: self.at_s)
 
     def resign(self):
         self.resigned += 1
@@ -128,6 +128,16 @@ def test_desired_state_is_signed_anew_each_day_well_before_it_ends(day):
         day.keeper.keep()
     assert day.resigned == 2
     assert RESIGN * 3 < VALID
+
+
+@pytest.mark.parametrize("years", [2, -2])
+def test_a_clock_that_is_set_right_has_everything_signed_anew_at_once(day, years):
+    day.keeper.begin()
+    day.keeper.keep()
+    day.at_s += years * 365 * 86_400
+    day.keeper.keep()
+    day.keeper.keep()
+    assert day.resigned == 1
 
 
 def test_a_new_controller_key_signs_everything_anew_at_once(day, tmp_path):

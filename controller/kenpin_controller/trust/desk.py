@@ -256,7 +256,7 @@ class TrustDesk:
         for role in ROLES:
             self._folder(role).adopt(role, books.public(role))
         if self._online.adopt(CONTROLLER, controllers(self.repository, books)):
-            log.warning("the controller has a new key, and signs everything anew with it")
+            log.info("the controller has a new key, and signs everything anew with it")
 
     def _put(self, change: Change) -> None:
         """Write a change that every device can follow; a key that is not in force signs nothing here."""

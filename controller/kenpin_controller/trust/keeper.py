@@ -20,19 +20,24 @@ class Keeper:
 
     Args:
         resign: Publishes all desired state, and so signs it anew.
-        monotonic_s: The clock.
+        wall_s: The wall clock. Messages end by it, so its jumps count: a controller may start before it knows the
+            time.
 
     Attributes:
         first_day: Whether the keys were made by `begin`; a person should hear of it.
     """
 
     def __init__(
-        self, desk: TrustDesk, resign: Callable[[], None], monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        desk: TrustDesk,
+        resign: Callable[[], None],
+        *,
+        wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._desk = desk
         self._resign = resign
-        self._monotonic_s = monotonic_s
-        self._signed_s = monotonic_s()
+        self._wall_s = wall_s
+        self._signed_s = wall_s()
         self._key = ""
         self.first_day = False
         self._said_s: dict[str, float] = {}
@@ -52,8 +57,8 @@ class Keeper:
         """Every minute or so."""
         key = self._key
         self._renew()
-        now_s = self._monotonic_s()
-        if key != self._key or now_s - self._signed_s >= RESIGN.total_seconds():
+        now_s = self._wall_s()
+        if key != self._key or abs(now_s - self._signed_s) >= RESIGN.total_seconds():
             self._signed_s = now_s
             self._resign()
 
@@ -66,7 +71,7 @@ class Keeper:
             self._say(str(error))
 
     def _say(self, what: str) -> None:
-        now_s = self._monotonic_s()
+        now_s = time.monotonic()
         if now_s - self._said_s.get(what, float("-inf")) >= SAID_EVERY_S:
             self._said_s[what] = now_s
             log.warning("keys: %s", what)

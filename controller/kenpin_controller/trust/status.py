@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from kenpin_controller.trust.keys import CONTROLLER, ROLES
-from kenpin_controller.trust.metadata import RENEW, Books
+from kenpin_controller.trust.metadata import RENEW, VALID, Books
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,10 @@ def status_of(books: Books, at_hand: Collection[str], controller: bytes, *, now:
 
 def _due(role: str, books: Books, at_hand: Collection[str], now: datetime) -> str:
     left = books.of(role).signed.expires - now
+    if left > VALID[role] + _SLACK:
+        return (
+            f"the clock here went back, or was ahead as this was signed: if it is right now, {_AGAIN[role]}"
+        )
     if left >= RENEW[role]:
         return ""
     if role in at_hand and left.total_seconds() > 0:
@@ -63,8 +67,10 @@ def _due(role: str, books: Books, at_hand: Collection[str], now: datetime) -> st
     return f"it ends in {left.days} days: {_HOW[role]}"
 
 
+_SLACK = timedelta(hours=1)
+_AGAIN = {role: f"run `kenpin keys rotate {role}`" for role in ROLES}
 _HOW = {
-    "root": "run `kenpin keys rotate root` with the root key",
+    "root": f"{_AGAIN['root']} with the root key",
     "targets": "run `kenpin release sign` with the targets key, and publish it",
     "snapshot": "start the controller; if it runs, put its key back or rotate it",
     "timestamp": "start the controller; if it runs, put its key back or rotate it",
