@@ -13,12 +13,13 @@ from typing import Any
 
 import cv2
 import httpx
+import numpy as np
 
 from kenpin_controller.demo.plan import Station, agent_toml
 from kenpin_controller.demo.story import START_S, Story, Taught
 from support import free_port, many_agents, wait_until
 from support.brokers import Mosquitto
-from support.small_release import part, write_release
+from support.small_release import manifest_for, part, release_files, write_release, write_zip
 
 LINE = "line-a"
 
@@ -123,6 +124,17 @@ def disc_station(number: int, pictures: Path, *, line: str = LINE, rate_hz: floa
         "loop": True,
     }
     return Station(line, f"cam-{number}", "discs", camera, {"kind": "simulated"})
+
+
+def write_large_release(path: Path, version: str, *, size_bytes: int = 5_400_000) -> Path:
+    """A sound release that is this large, before the zip presses a little out of it, because one of its golden
+    pictures is noise."""
+    files = release_files()
+    missing = size_bytes - sum(map(len, files.values()))
+    noise = np.random.default_rng(int(version)).integers(0, 256, (missing // 3000, 1000, 3), dtype=np.uint8)
+    files["golden/0.png"] = cv2.imencode(".png", noise)[1].tobytes()
+    manifest = manifest_for(files, version=version, golden_pictures={"golden/0.png": noise})
+    return write_zip(path, {"manifest.json": manifest.model_dump_json().encode(), **files})
 
 
 def write_discs(folder: Path, *, good: int = 45, scratched: int = 5) -> Path:
