@@ -16,6 +16,7 @@ from kenpin_wire.messages import Phase, Policy, ShadowPolicy
 from support.sim_device import BLOCK, FOLDER, Fault, Faults, File, Scenario, SimDevice, prepared
 
 OLD, NOW, NEW = File("old"), File("now"), File("new")
+DEADLY = File("deadly", deadly=True)
 SHADOW = Policy(shadow=ShadowPolicy())
 BOTH = Policy(shadow=ShadowPolicy(), approval=True)
 SCENARIOS = [
@@ -27,9 +28,11 @@ SCENARIOS = [
     Scenario("the way back", [OLD, NOW], OLD),
     Scenario("wrong golden scores", [NOW], File("bad", golden=False)),
     Scenario("fails in its shadow", [NOW], File("bad", in_shadow=False), SHADOW),
+    Scenario("kills the program", [OLD, NOW], DEADLY),
+    Scenario("kills the program in its shadow", [NOW], DEADLY, SHADOW),
     Scenario("fails in its trial", [OLD, NOW], File("bad", in_trial=False)),
 ]
-RANDOM_SCHEDULES = int(os.environ.get("KENPIN_FAULT_SCHEDULES", "3000"))
+RANDOM_SCHEDULES = int(os.environ.get("KENPIN_FAULT_SCHEDULES", "2000"))
 AT_EACH_POINT = [Fault.KILL, Fault.CUT, Fault.CUT, Fault.CUT, Fault.FULL, Fault.BROKEN]
 READY = {scenario.name: prepared(scenario) for scenario in SCENARIOS}
 
@@ -68,7 +71,10 @@ def judge(device: SimDevice) -> None:
             slot = Slots(FOLDER, device.disk).check(installed)
             assert device.disk.read(slot / "head") == file.data, "its bytes are intact"
     kills = sum(fault in (Fault.KILL, Fault.CUT) for fault in struck)
-    assert device.restarts <= kills + sum(fault in (Fault.FULL, Fault.BROKEN) for fault in struck)
+    assert device.deaths <= MAX_STARTS + 1
+    assert device.restarts <= device.deaths + kills + sum(
+        fault in (Fault.FULL, Fault.BROKEN) for fault in struck
+    )
     assert device.blocks_sent <= 10 * (len(struck) + 1), "nothing is fetched again without need"
     if kills == len(struck) and kills <= MAX_STARTS:
         expected(device)
@@ -81,6 +87,10 @@ def expected(device: SimDevice) -> None:
     state, scenario = device.deployer.state, device.scenario
     if scenario.cancelled:
         assert state.phase is Phase.CANCELLED
+    elif scenario.file.deadly:
+        assert state.phase in (Phase.FAILED_NO_CHANGE, Phase.ROLLED_BACK)
+        assert "the program ended" in state.reason
+        assert not state.quarantine
     elif scenario.file.good:
         assert state.phase is Phase.COMMITTED
         assert state.committed is not None

@@ -43,6 +43,8 @@ class File:
     golden: bool = True
     in_shadow: bool = True
     in_trial: bool = True
+    deadly: bool = False
+    """Whether the program dies of the first frame that it judges."""
 
     @property
     def data(self) -> bytes:
@@ -66,7 +68,7 @@ class File:
 
     @property
     def good(self) -> bool:
-        return self.golden and self.in_shadow and self.in_trial
+        return self.golden and self.in_shadow and self.in_trial and not self.deadly
 
 
 @dataclass
@@ -156,6 +158,7 @@ class SimDevice:
     Attributes:
         proven: sha256 of what stood its trial, and so may run.
         restarts: How often the program began anew.
+        deaths: How often it died of a release.
     """
 
     def __init__(self, scenario: Scenario, disk: SimDisk, proven: set[str]) -> None:
@@ -164,6 +167,7 @@ class SimDevice:
         self.faults = disk.faults
         self.proven = set(proven)
         self.restarts = -1
+        self.deaths = 0
         self.blocks_sent = 0
         rev = len(scenario.before) + 1
         self._desired = scenario.file.order(rev, scenario.policy)
@@ -279,6 +283,9 @@ class SimDevice:
             return False
         version = cast(Any, offer.release).version
         file = next(file for file in self._files.values() if file.version == version)
+        if file.deadly:
+            self.deaths += 1
+            raise Killed
         if self._trial:
             if file.in_trial:
                 self.proven.add(file.sha256)
