@@ -20,7 +20,7 @@ from kenpin_agent.link.publications import Publication
 from kenpin_agent.link.settings import BrokerSettings
 from kenpin_agent.seams import ReleaseCheck
 from kenpin_agent.testing import FakeClock
-from kenpin_agent.trust import fetching
+from kenpin_agent.trust import fetching, trust
 from kenpin_agent.trust.fetching import MqttFetch
 from kenpin_agent.trust.last_known_time import LastKnownTime
 from kenpin_agent.trust.trust import Trust
@@ -232,6 +232,28 @@ class TestKeys:
         site.site.name_controller(new)
         site.wish(1, key=new)
         wait_until(lambda: one.revs == [1])
+
+    def test_what_came_before_the_controller_was_up_gets_through_once_it_is(self, device, site, monkeypatch):
+        monkeypatch.setattr(trust, "AGAIN_S", 0.3)
+        site.answer = lambda _request: []
+        site.wish(5, retain=True)
+        one = device()
+        wait_until(lambda: one.link.rejected_messages == 1)
+        site.answer = site.honest
+        wait_until(lambda: one.revs == [5])
+
+    def test_what_a_stranger_says_meanwhile_does_not_push_that_out(self, device, site, monkeypatch):
+        monkeypatch.setattr(trust, "AGAIN_S", 1.5)
+        site.answer = lambda _request: []
+        site.wish(5)
+        one = device()
+        wait_until(lambda: one.link.connected)
+        site.wish(5)
+        for rev in range(trust.MAX_PARKED - 1):
+            site.wish(rev + 10, key=ControllerKey())
+        wait_until(lambda: one.link.rejected_messages == trust.MAX_PARKED)
+        site.answer = site.honest
+        wait_until(lambda: one.revs == [5])
 
     def test_a_stolen_key_is_worth_nothing_once_it_is_replaced_and_cannot_silence_the_next(
         self, device, site, caplog

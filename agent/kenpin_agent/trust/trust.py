@@ -10,6 +10,7 @@ import json
 import logging
 import queue
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,11 +31,16 @@ if TYPE_CHECKING:
 
 REFRESH_EVERY_S = 6 * 3600.0
 """So that a device learns of a replaced key before it is told a newer one."""
-AGAIN_S = 60.0
-"""After a refresh in vain, doubled each time; also the least between two refreshes for an unknown key."""
+AGAIN_S, LAST_AGAIN_S = 5.0, 900.0
+"""After a refresh in vain; doubled each time, up to the second."""
+KEY_ASKED_S = 60.0
+"""The least between two refreshes for an unknown key."""
 FRESH_S = 30.0
 """Metadata of this age is good enough to say that a release is signed; not that it is not."""
 MAX_WAITING = 64
+MAX_PARKED = 16
+"""Messages with unknown keys that are kept in case a newer list of keys names theirs. The broker says a retained one
+only once, and after a power cut a site's devices are up before its controller."""
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +97,7 @@ class Trust:
         self._next_s = float("-inf")
         self._in_vain = 0
         self._asked_for_key_s = float("-inf")
+        self._parked: OrderedDict[tuple[str, str], tuple[_Task, ControllerKeys]] = OrderedDict()
         self._work: queue.Queue[_Task | None] = queue.Queue(MAX_WAITING)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -192,6 +199,7 @@ class Trust:
                     self._open(task)
                 elif self._clock.monotonic_s() >= self._next_s:
                     self._refresh_quietly()
+                self._open_parked()
             except Exception:
                 log.exception("trust: a signed message could not be dealt with")
 
@@ -208,6 +216,7 @@ class Trust:
                 break
             except UnknownKeyError as error:
                 if last or not self._may_ask_for_key():
+                    self._park(task, keys)
                     task.refuse(error)
                     return
                 self._refresh_quietly()
@@ -218,10 +227,25 @@ class Trust:
         self._floors.raise_to(sealed.topic, message.rev, sealed.envelope.key)
         task.accept(Incoming(sealed.channel, message, whole_line=sealed.whole_line, anew=anew))
 
+    def _park(self, task: _Task, keys: ControllerKeys) -> None:
+        """Keep a message that these keys could not open: of each topic and key the last, and the last of all."""
+        place = (task.sealed.topic, task.sealed.envelope.key)
+        self._parked[place] = (task, keys)
+        self._parked.move_to_end(place)
+        while len(self._parked) > MAX_PARKED:
+            self._parked.popitem(last=False)
+
+    def _open_parked(self) -> None:
+        """Try those again for which there are other keys by now."""
+        for place, (task, keys) in list(self._parked.items()):
+            if place[1] in self._keys.public and keys != self._keys:
+                del self._parked[place]
+                self._open(task)
+
     def _may_ask_for_key(self) -> bool:
         """Once a minute, or anybody who can publish could keep the device asking."""
         now_s = self._clock.monotonic_s()
-        if now_s - self._asked_for_key_s < AGAIN_S:
+        if now_s - self._asked_for_key_s < KEY_ASKED_S:
             return False
         self._asked_for_key_s = now_s
         return True
@@ -231,9 +255,8 @@ class Trust:
             self.refresh()
         except KenpinError as error:
             self._in_vain += 1
-            self._next_s = self._clock.monotonic_s() + min(
-                AGAIN_S * 2 ** (self._in_vain - 1), REFRESH_EVERY_S
-            )
+            again_s = min(AGAIN_S * 2 ** min(self._in_vain - 1, 10), LAST_AGAIN_S)
+            self._next_s = self._clock.monotonic_s() + again_s
             log.warning("the controller's keys cannot be looked up now: %s", error)
         else:
             self._in_vain = 0
