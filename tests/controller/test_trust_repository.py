@@ -1,6 +1,7 @@
 """A site's keys and its TUF repository, read by python-tuf's own client."""
 
 import json
+import os
 import random
 import shutil
 import stat
@@ -25,6 +26,12 @@ from support.tuf_client import TufClient
 DAY_1 = datetime(2030, 5, 1, 12, 0, tzinfo=UTC)
 METAL = Named.of("metal-1.kenpin", b"a release")
 GLASS = Named.of("glass-1.kenpin", b"another")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch):
+    """A kill loses nothing that was written, synced or not; a power cut is not tried here."""
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)
 
 
 class Site:
