@@ -272,3 +272,33 @@ def test_the_controller_serves_and_stops_cleanly(broker, tmp_path, how):
         process.send_signal(how)
         _, err = process.communicate(timeout=15)
     assert (process.returncode, err) == (0, "")
+
+
+def test_a_rollout_is_started_shown_steered_and_its_devices_marked(kenpin, at, agent, make, tmp_path):
+    file = tmp_path / "metal-1.kenpin"
+    file.write_bytes(make.release())
+    kenpin("release", "add", str(file))
+    status, out, _ = kenpin("rollout", "start", "metal-1", "--waves", "1,100%", "--window", "0-24", "--json")
+    assert status == 0, out
+    rollout = json.loads(out)["id"]
+    status, out, _ = kenpin("rollout", "show", rollout)
+    assert "wave 1, running: cam-1" in out
+    assert kenpin("rollout", "pause", rollout)[1].startswith("paused: Paused in wave 1 of 1")
+    assert kenpin("rollout", "resume", rollout)[1].startswith("running: ")
+    status, _, err = kenpin("rollout", "approve", rollout)
+    assert (status, "nothing waits for a yes" in err) == (1, True)
+    assert kenpin("rollout", "abort", rollout, "--why", "wrong file")[1].startswith("aborted: ")
+    assert kenpin("devices", "tag", "cam-1", "glossy") == (0, "cam-1: glossy\n", "")
+    assert kenpin("devices", "pin", "cam-1", "--why", "audit") == (0, "cam-1 is pinned to metal-1\n", "")
+    assert "order of metal-1 was taken back" in kenpin("devices", "why", "cam-1")[1]
+    assert "cam-1 is passed by: pinned" in kenpin("rollout", "start", "metal-1")[1]
+    assert kenpin("devices", "unpin", "cam-1")[0] == 0
+    status, out, _ = kenpin("release", "recall", "metal-1", "--why", "wrong optics")
+    assert out == "metal-1 is recalled; it runs on cam-1\n"
+    assert kenpin("rollout", "start", "metal-1")[0] == 1
+
+
+def test_what_is_no_wave_and_no_window_is_refused(kenpin, at, agent, make, tmp_path):
+    for option in (("--waves", "some"), ("--window", "night")):
+        status, _, err = kenpin("rollout", "start", "metal-1", *option)
+        assert (status, f"{option[0]}" in err) == (1, True)

@@ -170,6 +170,8 @@ class Release(BaseModel):
     uploaded_s: float
     signed: bool
     """Whether the site's targets key has signed it; else it cannot be rolled out."""
+    recalled: str
+    """Who recalled it and why; empty if nobody did."""
     summary: dict[str, Any]
 
     @classmethod

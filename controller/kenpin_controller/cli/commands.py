@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from kenpin_controller.cli import fleet, keys, releases, serve
+from kenpin_controller.cli import fleet, keys, releases, rollouts, serve
 
 _BROUGHT_BY = ("kenpin_models.cli", "kenpin_controller.demo.cli")
 """Modules with a `register(app)` that adds their commands."""
@@ -34,7 +34,7 @@ def build(arguments: list[str]) -> Callable[[], None]:
     ) -> None:
         pass
 
-    for part in (serve, fleet, releases, keys):
+    for part in (serve, fleet, releases, rollouts, keys):
         part.register(app)
     own = {command.name for command in app.registered_commands} | {
         group.name for group in app.registered_groups

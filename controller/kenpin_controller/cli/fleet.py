@@ -1,4 +1,4 @@
-"""`kenpin devices`, `threshold` and `events`."""
+"""`kenpin devices [why|pin|unpin|tag|return]`, `threshold` and `events`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import typer
 
 from kenpin_controller.cli.client import DEFAULT_SERVER, AsJson, Client, Server, Token
 from kenpin_controller.cli.output import ago, number, show, stamp
+from kenpin_controller.cli.rollouts import Why
 from kenpin_wire.errors import KenpinError
+
+_Device = Annotated[str, typer.Argument(help="The device's name.")]
+
+
+def _path(device: str) -> str:
+    return f"/devices/{quote(device, safe='')}"
 
 
 def _finite(value: float | None) -> float | None:
@@ -22,18 +29,28 @@ def _finite(value: float | None) -> float | None:
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command("devices")(devices)
+    group = typer.Typer(help="The devices: without a verb, list them and how they fare.")
+    group.callback(invoke_without_command=True)(devices)
+    group.command("why")(why)
+    group.command("pin")(pin)
+    group.command("unpin")(unpin)
+    group.command("tag")(tag)
+    group.command("return")(send_back)
+    app.add_typer(group, name="devices")
     app.command("threshold")(threshold)
     app.command("events")(events)
 
 
 def devices(
+    context: typer.Context,
     line: Annotated[str | None, typer.Option(help="Only this line's.")] = None,
     as_json: AsJson = False,
     server: Server = DEFAULT_SERVER,
     token: Token = "",
 ) -> None:
     """List the devices and how they fare."""
+    if context.invoked_subcommand is not None:
+        return
     with Client(server, token) as client:
         found = client.get("/devices", line=line)
     rows = [
@@ -61,9 +78,52 @@ def devices(
     )
 
 
+def why(device: _Device, as_json: AsJson = False, server: Server = DEFAULT_SERVER, token: Token = "") -> None:
+    """Say in a line why a device stands as it does, and what to do."""
+    with Client(server, token) as client:
+        found = client.get(f"{_path(device)}/why")
+    if as_json:
+        show(found, True, (), (), "")
+        return
+    print(f"{device}: {found['sentence']} {found['remedy']}".rstrip())
+
+
+def pin(device: _Device, reason: Why, server: Server = DEFAULT_SERVER, token: Token = "") -> None:
+    """Have rollouts pass a device by."""
+    with Client(server, token) as client:
+        found = client.put(f"{_path(device)}/pin", {"pinned": True, "why": reason})
+    print(f"{device} is pinned to {found['release'] or 'what it runs'}")
+
+
+def unpin(device: _Device, server: Server = DEFAULT_SERVER, token: Token = "") -> None:
+    """Have rollouts take a device in again."""
+    with Client(server, token) as client:
+        client.put(f"{_path(device)}/pin", {"pinned": False})
+    print(f"{device} is not pinned")
+
+
+def tag(
+    device: _Device,
+    tags: Annotated[list[str] | None, typer.Argument(help="All its tags; none to remove them.")] = None,
+    server: Server = DEFAULT_SERVER,
+    token: Token = "",
+) -> None:
+    """Set a device's tags, which rollouts can be aimed by."""
+    with Client(server, token) as client:
+        found = client.put(f"{_path(device)}/tags", {"tags": tags or []})
+    print(f"{device}: {', '.join(found) or 'no tags'}")
+
+
+def send_back(device: _Device, reason: Why, server: Server = DEFAULT_SERVER, token: Token = "") -> None:
+    """Send a device back to the release that ran before."""
+    with Client(server, token) as client:
+        rev = client.post(f"{_path(device)}/return", {"why": reason})["rev"]
+    print(f"{device} is told to go back (order {rev}); `kenpin devices why {device}` says how it fares")
+
+
 def threshold(
     *,
-    device: Annotated[str, typer.Argument(help="The device's name.")],
+    device: _Device,
     value: Annotated[
         float | None, typer.Option(callback=_finite, help="A score; parts above it are anomalies.")
     ] = None,
@@ -75,7 +135,7 @@ def threshold(
     token: Token = "",
 ) -> None:
     """Set a device's threshold; with neither option, the release's own."""
-    path = f"/devices/{quote(device, safe='')}"
+    path = _path(device)
     with Client(server, token) as client:
         rev = client.put(f"{path}/threshold", {"value": value, "false_rejects": false_rejects})["rev"]
         answer = client.poll(path, lambda d: d["settings"] is not None and d["settings"]["rev"] >= rev, wait)

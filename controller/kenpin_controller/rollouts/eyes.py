@@ -45,16 +45,19 @@ class Eyes:
         self._measures = Measures(store, fleet)
         self._fed: dict[tuple[str, str], tuple[ReportedRelease | ReportedConfig, int, Stage]] = {}
 
-    def events(self, state: RolloutState, now_s: float) -> Iterator[Event]:
-        """What the machine has not heard yet, and then the moment itself."""
+    def reports(self, state: RolloutState) -> Iterator[Event]:
+        """What the devices have said and the machine has not heard."""
         for device in state.devices.values():
             if device.stage in _HEARD and device.rev:
                 view = self._fleet.device(device.device)
                 event = self._report(state, device, view) if view is not None else None
                 if event is not None:
                     yield event
+
+    def tick(self, state: RolloutState, now_s: float) -> Tick:
+        """The moment, with all that is known in it. To be asked for when all reports were heard."""
         moment = datetime.fromtimestamp(now_s)
-        yield Tick(
+        return Tick(
             self.sights(state, now_s),
             moment.hour + moment.minute / 60,
             self._measures.evidence(state, now_s),

@@ -87,7 +87,7 @@ def success(gates: Gates, tally: Tally, *, wave_over: bool) -> GateView:
     if not wave_over:
         return _view("success", _WAIT, f"{tally.done} done, {tally.pending} to come")
     if tally.done_here < needed:
-        return _view("success", _WAIT, f"only {tally.done_here} of this wave have it, and {needed} must")
+        return _view("success", _WAIT, f"{tally.done_here} of this wave have it, and {needed} must")
     if tally.done < gates.success * ended:
         return _view("success", _WAIT, f"{tally.done} of {ended} succeeded; {gates.success:.0%} must")
     return _view("success", _OPEN, f"{tally.done} of {ended} succeeded")
@@ -103,20 +103,24 @@ def soak(gates: Gates, last_switch_s: float | None, now_s: float) -> GateView:
     return _view("soak", _OPEN, f"watched for {gates.soak_s:g} s")
 
 
-def reject_rate(gate: RejectGate, cameras: Mapping[str, CameraCounts]) -> GateView:
+def reject_rate(gate: RejectGate, cameras: Mapping[str, CameraCounts | None]) -> GateView:
     """Whether any camera rejects clearly more since its switch.
 
     A camera is suspected if its rate rose by `min_rise`, and beyond chance: against its own before by Fisher's exact
     test and, where its siblings tell how the parts changed meanwhile, by the difference of the two rises
     (normal approximation with Agresti and Caffo's added counts). Without a before, against its siblings now.
-    `alpha` is shared between the cameras (Bonferroni).
+    `alpha` is shared between the cameras (Bonferroni). A camera that was not measured yet (None) is waited for.
     """
     if not cameras:
         return _view("reject rate", _OPEN, "no camera has switched yet")
     alpha = gate.alpha / len(cameras)
     short: list[str] = []
     compared = 0
-    for name, counts in sorted(cameras.items()):
+    for name in sorted(cameras):
+        counts = cameras[name]
+        if counts is None:
+            short.append(f"{name} has not been measured yet")
+            continue
         enough = counts.now.parts >= gate.min_parts
         reference = _reference(gate, counts)
         if reference is None:

@@ -11,6 +11,8 @@ from kenpin_controller.rollouts.waves import awaits_word
 from kenpin_controller.store import Store
 from kenpin_wire.shadow import ShadowReport
 
+_CLOCKS_APART_S = 5.0
+"""A device's seconds carry its own clock; which release judged them is told, so a few too early do no harm."""
 _SLOWED = 0b1110  # capped, throttled, soft limit: now, not earlier
 
 
@@ -60,7 +62,7 @@ class Measures:
         """A device's parts since its switch are those that the release itself has judged."""
         assert device.switched_s is not None
         switched_s = device.switched_s
-        mine = None if state.plan.subject.threshold is not None else [state.label, ""]
+        mine = None if state.plan.subject.threshold is not None else [state.label]
         readings, siblings = self._store.readings, self._siblings(state, device)
         key = (state.id, device.device, switched_s)
         if key not in self._past:
@@ -70,7 +72,7 @@ class Measures:
                 readings.rejects(siblings, since_s=began_s, until_s=switched_s),
             )
         before, siblings_before = self._past[key]
-        since_s, until_s = switched_s + (0.0 if mine else 1.0), now_s + 1.0
+        since_s, until_s = switched_s + (1.0 if mine is None else -_CLOCKS_APART_S), now_s + 1.0
         return CameraCounts(
             now=readings.rejects([device.device], since_s=since_s, until_s=until_s, releases=mine),
             before=before,

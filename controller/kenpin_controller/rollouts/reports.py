@@ -107,7 +107,7 @@ def _fail(work: Work, device: DeviceState, event: Reported) -> None:
 
 def _cancel(work: Work, device: DeviceState, event: Reported, *, runs_it: bool) -> None:
     """It may have switched before it heard of the end: then it is sent back, or left, as its wave was."""
-    if event.phase == Phase.COMMITTED and runs_it:
+    if event.phase in _AT_REST and runs_it:
         moved = work.move(device, phase=Phase.COMMITTED, switched_s=work.now_s)
         if work.state.status in (Status.REVERTING, Status.REVERTED):
             work.send_back(moved, device.reason)

@@ -154,9 +154,11 @@ class Runner:
                 now_s = self._wall_s()
                 after = before
                 effects: list[Effect] = []
-                for event in self._eyes.events(before, now_s):
+                for event in self._eyes.reports(before):
                     after, more = step(after, event, now_s)
                     effects += more
+                after, more = step(after, self._eyes.tick(after, now_s), now_s)
+                effects += more
                 if after is not before or effects:
                     self._save([Change(before, after, effects)])
 

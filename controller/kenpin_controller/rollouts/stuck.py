@@ -49,9 +49,10 @@ def stuck(state: RolloutState, device: DeviceState, now_s: float) -> Health | No
             told = f"{label} {word(device).replace('_', ' ')}{reason}; asked again in {ago(wait_s)}."
             return Health(Level.WARN, "Retrying", told, "See its warnings if it fails again.")
         case Stage.CANCELLING | Stage.RETURNING:
-            where = (
-                f"back to {device.before}" if device.stage is Stage.RETURNING and device.before else "back"
-            )
             level = Level.WARN if device.behind else Level.OK
-            return Health(level, "Going back", f"It is on its way {where} {since}{reason}.")
+            if device.stage is Stage.CANCELLING:
+                told = f"The order of {label} was taken back, and it has not answered {since}{reason}."
+            else:
+                told = f"It is on its way back to {device.before or 'its own settings'} {since}{reason}."
+            return Health(level, "Going back", told)
     return None

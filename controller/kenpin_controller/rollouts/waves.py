@@ -157,7 +157,7 @@ def _wave_gates(work: Work, evidence: g.Evidence, *, over: bool) -> tuple[GateVi
         newest_s = max((d.switched_s for d in here if d.switched_s is not None), default=None)
         views.append(g.soak(plan, newest_s, work.now_s))
     if plan.reject_rate is not None:
-        cameras = {name: c for name, c in evidence.cameras.items() if name in switched}
+        cameras = {name: evidence.cameras.get(name) for name in switched}
         views.append(g.reject_rate(plan.reject_rate, cameras))
     if plan.heat is not None:
         peaks_c = {name: peak_c for name, peak_c in evidence.peaks_c.items() if name in switched}
