@@ -207,6 +207,7 @@ def test_a_passphrase_is_asked_for_twice_and_two_that_differ_make_nothing(kenpin
 def test_a_wrong_wish_is_refused_in_words(kenpin, tmp_path, release):
     assert "go together" in kenpin("keys", "init", "--offline", "--data", tmp_path / "data", fails=True)
     assert "no keys yet" in kenpin("keys", "rotate", "root", "--data", tmp_path / "data", fails=True)
+    assert not (tmp_path / "data").exists()
     assert "no keys yet" in kenpin("keys", "status", "--data", tmp_path / "data", fails=True)
     assert "no keys yet" in kenpin("keys", "root", "--data", tmp_path / "data", fails=True)
     kenpin("keys", "init", "--data", tmp_path / "data")

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.metadata import Root
-
 from kenpin_controller.errors import ConflictError, StoreError
 from kenpin_controller.trust.changes import (
     Held,
@@ -42,7 +40,6 @@ from kenpin_controller.trust.metadata import (
     Named,
     controller_json,
     first_books,
-    parse,
 )
 from kenpin_controller.trust.repository import Change, Repository
 from kenpin_controller.trust.status import KeyStatus, status_of
@@ -98,7 +95,7 @@ class TrustDesk:
             ConflictError: if there is a repository, or a stranger's key where root or targets shall lie.
             StoreError: if something cannot be written.
         """
-        with self._change():
+        with self._change(first=True):
             if self.made:
                 raise ConflictError(
                     "this site has its keys already, and devices may trust them",
@@ -251,7 +248,6 @@ class TrustDesk:
 
     def _settle(self) -> None:
         """Put keys in their places that were published just before a kill, or by another process."""
-        self._require_made()
         books = self.repository.books()
         for role in ROLES:
             self._folder(role).adopt(role, books.public(role))
@@ -277,7 +273,9 @@ class TrustDesk:
         self.repository.write(change)
 
     @contextmanager
-    def _change(self) -> Iterator[None]:
+    def _change(self, *, first: bool = False) -> Iterator[None]:
+        if not first:
+            self._require_made()  # before a folder is made where somebody mistyped one
         try:
             with self._changing, self.repository.changing():
                 yield
@@ -343,12 +341,3 @@ class TrustDesk:
 def controllers(repository: Repository, books: Books) -> frozenset[str]:
     """The controller's public keys, in hex, that devices take."""
     return frozenset(json.loads(repository.controller(books))["keys"])
-
-
-def pinned(data: bytes) -> int:
-    """The version of a root file.
-
-    Raises:
-        ConfigError: if it is none.
-    """
-    return parse(data, Root, "root.json").signed.version
