@@ -41,13 +41,9 @@ class Repository:
         root: The pinned root metadata; newer ones are followed from it.
         fetch: Gives metadata, and targets too unless they lie elsewhere.
         fetch_target: Gives targets; by their hashed names where the repository keeps consistent snapshots.
-
-    Raises:
-        TrustError: if `root` is no root metadata that its own keys have signed.
     """
 
     def __init__(self, folder: Path, root: bytes, fetch: Fetch, fetch_target: Fetch | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._root = root
         self._fetcher = _Fetcher(fetch, fetch_target or fetch)
@@ -57,22 +53,21 @@ class Repository:
             snapshot_max_length=256 * 1024,
             targets_max_length=1024 * 1024,  # some 8,000 releases
         )
-        self._updater = self._new_updater()
-        self._fresh = False
+        self._made: _Updater | None = None
 
     def refresh(self, now: datetime) -> None:
         """Bring the metadata up to date, as of `now`.
 
         Raises:
             RepositoryExpiredError: if what the repository has expired before `now`.
-            RepositoryAwayError: if it cannot be had, or what came is not what the repository's keys signed.
+            RepositoryAwayError: if it cannot be had or kept, or what came is not what the repository's keys signed.
+            TrustError: if the pinned root is no root metadata that its own keys have signed.
         """
-        self._fresh = False
         with _said_plainly(now):
-            self._updater = self._new_updater()  # one refresh is all that an Updater does
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._made = self._new_updater()  # one refresh is all that an Updater does
             self._updater._trusted_set.reference_time = now  # it asks the wall clock otherwise
             self._updater.refresh()
-        self._fresh = True
 
     def find(self, name: str) -> TargetFile | None:
         """What the targets metadata says of a target; None if it names none. After a refresh that succeeded.
@@ -80,7 +75,6 @@ class Repository:
         Raises:
             RepositoryAwayError: if delegated metadata cannot be had.
         """
-        assert self._fresh
         with _said_plainly(self._updater._trusted_set.reference_time):
             return self._updater.get_targetinfo(name)
 
@@ -106,6 +100,11 @@ class Repository:
         """When the earlier of root and targets metadata expires. After a refresh that succeeded."""
         trusted = self._updater._trusted_set
         return min(trusted.root.expires, trusted.targets.expires)
+
+    @property
+    def _updater(self) -> _Updater:
+        assert self._made is not None, "refresh it first"
+        return self._made
 
     def _new_updater(self) -> _Updater:
         try:

@@ -251,12 +251,14 @@ class Trust:
         return True
 
     def _refresh_quietly(self) -> None:
+        again_s = min(AGAIN_S * 2 ** min(self._in_vain, 10), LAST_AGAIN_S)
+        self._next_s = (
+            self._clock.monotonic_s() + again_s
+        )  # first, so that nothing whatever makes it try at once
+        self._in_vain += 1
         try:
             self.refresh()
         except KenpinError as error:
-            self._in_vain += 1
-            again_s = min(AGAIN_S * 2 ** min(self._in_vain - 1, 10), LAST_AGAIN_S)
-            self._next_s = self._clock.monotonic_s() + again_s
             log.warning("the controller's keys cannot be looked up now: %s", error)
         else:
             self._in_vain = 0
