@@ -133,6 +133,7 @@ class RolloutBody(BaseModel):
     wave_s: Annotated[float, Field(gt=0)] = 86_400.0
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     retry_s: Annotated[float, Field(gt=0)] = 60.0
+    why: Annotated[str, Field(max_length=500)] = ""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -148,7 +149,18 @@ class RolloutBody(BaseModel):
         )
 
 
-_PLANNED = ("waves", "window", "policy", "gates", "on_failure", "device_s", "wave_s", "retries", "retry_s")
+_PLANNED = (
+    "waves",
+    "window",
+    "policy",
+    "gates",
+    "on_failure",
+    "device_s",
+    "wave_s",
+    "retries",
+    "retry_s",
+    "why",
+)
 
 
 class Verb(StrEnum):
