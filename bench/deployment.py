@@ -118,7 +118,7 @@ def main() -> None:
         listener = Listener(BrokerSettings(port=broker.port))
         try:
             camera = {"kind": "folder", "path": str(pictures), "rate_hz": 1000, "loop": True}
-            fleet.story.start_agents([Station(LINE, DEVICE, "discs", camera, {"kind": "simulated"})])
+            fleet.story.start_agents([Station(LINE, DEVICE, "discs", camera, {"kind": "none"})])
             rounds = []
             for number in range(1, options.rounds + 2):
                 file = write_large_release(folder / f"{number}.kenpin", str(number))

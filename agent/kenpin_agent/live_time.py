@@ -16,11 +16,15 @@ class LiveTime:
     Args:
         now_s: The monotonic clock.
         frames: What the camera has given so far.
+
+    Attributes:
+        paused: Whether it stood still at the last look.
     """
 
     def __init__(self, now_s: float, frames: int) -> None:
         self.live_s = 0.0
         self.paused_s = 0.0
+        self.paused = False
         self._now_s = self._frame_s = now_s
         self._frames = frames
 
@@ -40,7 +44,8 @@ class LiveTime:
         if frames > self._frames:
             self._frames, self._frame_s = frames, self._now_s
         flows = self._now_s - self._frame_s <= IDLE_AFTER_S
-        if camera is CameraState.OK and inspection and flows:
-            self.live_s += passed_s
-        else:
+        self.paused = not (camera is CameraState.OK and inspection and flows)
+        if self.paused:
             self.paused_s += passed_s
+        else:
+            self.live_s += passed_s

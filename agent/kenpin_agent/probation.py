@@ -154,6 +154,8 @@ class Probation:
             now_s = self._clock.monotonic_s()
             self._trial.look(now_s, frames=frames, camera=camera, inspection=inspection)
             self._end_trial(self._trial)
+        if any(probation is not None and probation.paused for probation in (self._trial, self._beside)):
+            self._deployer.hold()
 
     def felt(self) -> None:
         """Once a second: how the device fares."""
@@ -177,8 +179,7 @@ class Probation:
     def _end_trial(self, trial: Trial) -> None:
         if not trial.over:
             return
-        self._trial = None
-        self._rejects = RejectRate()
+        self._trial, self._rejects = None, trial.rejects
         self._deployer.post(TrialPassed(self._rev) if trial.passed else TrialFailed(trial.failure, self._rev))
 
     def _memory_mb(self) -> float:

@@ -85,6 +85,9 @@ class Trial:
     Args:
         now_s: The monotonic clock at the switch.
         frames: What the camera had given by then.
+
+    Attributes:
+        rejects: Of its verdicts; what the next candidate is compared with, if it passes.
     """
 
     def __init__(self, policy: TrialPolicy, before: Before, *, now_s: float, frames: int) -> None:
@@ -96,13 +99,18 @@ class Trial:
         self._frames = self._judged_at = frames
         self._judged_live_s = 0.0
         self._verdicts = self._late = 0
-        self._rate = RejectRate()
+        self.rejects = RejectRate()
         self._ask_at = FEWEST_VERDICTS
         self._hot = self._large = 0
 
     @property
     def over(self) -> bool:
         return self.passed or bool(self.failure)
+
+    @property
+    def paused(self) -> bool:
+        """Whether its time stands still."""
+        return self._time.paused
 
     def judged(self, *, rejects: bool, part: str | None, latency_ms: float) -> None:
         """It has judged a frame.
@@ -113,7 +121,7 @@ class Trial:
         """
         self._verdicts += 1
         self._late += self._policy.late_ms is not None and latency_ms > self._policy.late_ms
-        self._rate.count(part, rejects)
+        self.rejects.count(part, rejects)
         self._judged_at, self._judged_live_s = self._frames, self._time.live_s
         if self._verdicts >= self._ask_at:
             self._ask_at *= 2
@@ -185,7 +193,7 @@ class Trial:
     def _suspicious(self) -> bool:
         """Whether more verdicts are to be seen before it passes, though it has enough: it has few, and too many of
         them are rejects or late."""
-        allowed, rate = self._allowed_rate, self._rate
+        allowed, rate = self._allowed_rate, self.rejects
         late = self._verdicts < FEWEST_VERDICTS and self._late > LATE_SHARE * self._verdicts
         return late or (rate.n < FEWEST_VERDICTS and allowed is not None and rate.rate > allowed)
 
@@ -195,7 +203,7 @@ class Trial:
                 f"{self._late} of {self._verdicts} verdicts came later than {self._policy.late_ms:g} ms after "
                 "their frames; it is too slow for this device"
             )
-        allowed, rate = self._allowed_rate, self._rate
+        allowed, rate = self._allowed_rate, self.rejects
         if allowed is not None and binomial_tail(rate.rejects, rate.n, allowed) < ALPHA:
             compared = ""
             if self._policy.reject_rate is None and self._before.reject_rate is not None:

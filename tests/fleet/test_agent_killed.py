@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,15 @@ RELEASES = 12
 SEED = 7
 
 
+def state(state_dir: Path) -> dict[str, Any]:
+    """What is stored; a fresh device's before anything was."""
+    file = state_dir / "deployment.json"
+    return dict(json.loads(file.read_bytes())) if file.exists() else {"phase": "idle"}
+
+
 def committed(state_dir: Path) -> str:
     """What the state file says is committed; empty before the first."""
-    file = state_dir / "deployment.json"
-    state = json.loads(file.read_bytes()) if file.exists() else {}
-    installed = state.get("committed")
+    installed = state(state_dir).get("committed")
     return f"{installed['release']['name']}-{installed['release']['version']}" if installed else ""
 
 
@@ -61,7 +66,7 @@ def test_an_agent_killed_fifty_times_always_comes_back_on_a_committed_release(fl
             os.kill(agent.pid, signal.SIGKILL)
             agent.wait()
             before = committed(state_dir)
-            phases.add(json.loads((state_dir / "deployment.json").read_bytes())["phase"])
+            phases.add(state(state_dir)["phase"])
             boot = int((state_dir / "boot").read_text())
             agent = start()
             back = story.observer.wait(

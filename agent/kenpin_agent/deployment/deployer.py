@@ -246,8 +246,9 @@ class Deployer:
 
     def _tell(self, before: State, event: Event) -> None:
         state = self._state
-        if state.refusal and state.refusal != before.refusal:
-            log.warning("%s", state.refusal)
+        if state.refusal != before.refusal:
+            if state.refusal:
+                log.warning("%s", state.refusal)
         elif state.phase is before.phase and state.order == before.order:
             if isinstance(event, Restarted):
                 self.report()
@@ -348,6 +349,7 @@ class Deployer:
         try:
             self._check_signed(order)
         except RepositoryAwayError as error:
+            log.warning("%s is not fetched yet: %s", order.release, error)
             return RepositoryAway(str(error))
         except ReleaseError as error:
             return NotTrusted(str(error))

@@ -113,5 +113,13 @@ class Download:
             self._unsynced += len(piece)
 
     def _is_right(self) -> bool:
+        fetch = self._fetch
+        log.info(
+            "fetched %d blocks of %d KiB; asked for %d, %d came twice",
+            fetch.blocks,
+            fetch.block_size // 1024,
+            fetch.asked,
+            fetch.duplicates,
+        )
         self._slots.disk.sync(self._blob)
         return self._slots.disk.sha256(self._blob) == self._order.sha256

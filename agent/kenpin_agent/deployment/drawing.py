@@ -28,7 +28,7 @@ A deployment is a pure function `advance(state, event) -> (state, effects)`. The
 new state first, synced and renamed into place, and then performs the effects, each of which may be done twice. A
 start of the program is the event *Restarted*. So a kill, a power cut or a full disk at any moment leaves a state
 from which the device goes on, and the release that was committed runs meanwhile. A test
-(`tests/agent/test_deployment_faults.py`) strikes at every point of nine deployments, more than ten thousand times.
+(`tests/agent/test_deployment_faults.py`) strikes at every point of eleven deployments, more than ten thousand times.
 
 Two slots hold two unpacked releases. The committed one is never written to. The other slot keeps what ran before,
 until a candidate has been fetched whole and with the right hash; so the way back needs no fetching, and a fetch that

@@ -99,6 +99,11 @@ class Beside:
             self.ending = ShadowFailed(f"it failed on a live frame: {error}", self._errand.rev)
         self._budget.worked(began_s, self._monotonic_s())
 
+    @property
+    def paused(self) -> bool:
+        """Whether its time stands still."""
+        return self._time.paused
+
     def look(self, *, frames: int, camera: CameraState, inspection: bool) -> None:
         """Several times a second: how the line stands; see `LiveTime.look`."""
         self._time.look(self._monotonic_s(), frames=frames, camera=camera, inspection=inspection)
