@@ -242,6 +242,14 @@ class TestKeys:
         site.answer = site.honest
         wait_until(lambda: one.revs == [5])
 
+    def test_a_lookup_that_keeps_failing_is_told_once(self, device, site, monkeypatch, caplog):
+        monkeypatch.setattr(trust, "AGAIN_S", 0.01)
+        monkeypatch.setattr(fetching, "ANSWER_S", 0.01)
+        site.answer = lambda _request: []
+        one = device()
+        wait_until(lambda: one.trust._in_vain >= 4)
+        assert caplog.text.count("cannot be looked up now") == 1
+
     def test_what_a_stranger_says_meanwhile_does_not_push_that_out(self, device, site, monkeypatch):
         monkeypatch.setattr(trust, "AGAIN_S", 1.5)
         site.answer = lambda _request: []

@@ -57,7 +57,7 @@ trust.Trust._begin = began
 stop = threading.Event()
 def watch():
     path = Path(sys.argv[1]).parent / "kenpin-state" / "settings.json"
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 60
     while not path.exists() and time.monotonic() < until_s:
         time.sleep(0.02)
     found["settings"] = path.exists()
@@ -76,7 +76,7 @@ def start(file: Path) -> tuple[dict[str, object], str]:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     return json.loads(done.stdout), done.stderr

@@ -96,6 +96,7 @@ class Trust:
         self._refreshed_s = float("-inf")
         self._next_s = float("-inf")
         self._in_vain = 0
+        self._said = ""
         self._asked_for_key_s = float("-inf")
         self._parked: OrderedDict[tuple[str, str], tuple[_Task, ControllerKeys]] = OrderedDict()
         self._work: queue.Queue[_Task | None] = queue.Queue(MAX_WAITING)
@@ -259,9 +260,11 @@ class Trust:
         try:
             self.refresh()
         except KenpinError as error:
-            log.warning("the controller's keys cannot be looked up now: %s", error)
+            if str(error) != self._said:  # a broker may be away for days
+                self._said = str(error)
+                log.warning("the controller's keys cannot be looked up now: %s", error)
         else:
-            self._in_vain = 0
+            self._in_vain, self._said = 0, ""
             self._next_s = self._clock.monotonic_s() + REFRESH_EVERY_S
 
 
