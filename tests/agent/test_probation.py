@@ -62,10 +62,10 @@ def phase(bench: Bench) -> Phase:
     return bench.deployer.state.phase
 
 
-def phases(bench: Bench) -> list[str]:
+def phases(bench: Bench, rev: int = 2) -> list[str]:
     reports = [out.payload for out in bench.said(Channel.REPORTED_RELEASE)]
     said = [
-        str(report.phase) for report in reports if isinstance(report, ReportedRelease) and report.rev == 2
+        str(report.phase) for report in reports if isinstance(report, ReportedRelease) and report.rev == rev
     ]
     return [one for before, one in zip([None, *said], said, strict=False) if one != before]
 
@@ -101,6 +101,17 @@ def test_a_wrong_candidate_without_a_shadow_is_put_back_by_its_trial(bench: Benc
     wait_until(lambda: len(bench.scores()) > judged + 5, what="verdicts")
     assert bench.scores()[-1].release == "discs-1"
     assert "reject-rate explosion" in bench.deployer.state.reason
+
+
+def test_on_a_line_that_rejects_everything_the_next_release_may_too_however_soon_it_comes(
+    bench: Bench, tmp_path: Path
+) -> None:
+    every_part = TrialPolicy(reject_rate=1.0)
+    order(bench, tmp_path, 2, small_release(tmp_path, "2", threshold=1e-6), Policy(trial=every_part))
+    third = small_release(tmp_path, "3", threshold=1e-6)
+    wait_until(lambda: phases(bench)[-1:] == ["committed"], timeout_s=20, what="the second release")
+    order(bench, tmp_path, 3, third)
+    wait_until(lambda: phases(bench, 3)[-1:] == ["committed"], timeout_s=20, what="the end")
 
 
 def test_a_candidate_that_hangs_in_its_shadow_ends_the_process_and_is_not_tried_again(
