@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kenpin_agent.deployment.switch import Offer, Role
 from kenpin_agent.link.session import MqttSession
 from kenpin_agent.link.settings import BrokerSettings
 from kenpin_agent.live_time import IDLE_AFTER_S, LiveTime
-from kenpin_wire.messages import CameraState
+from kenpin_wire.messages import CameraState, TrialPolicy
+from support import wait_until
+from support.agent_on_bench import Bench, loaded
 from support.brokers import Mosquitto
 
 
@@ -32,3 +35,21 @@ def test_live_time_says_that_it_stands_still() -> None:
     ]:
         time.look(now_s, frames=frames, camera=camera, inspection=inspection)
         assert time.paused is paused
+
+
+def test_a_loop_whose_camera_is_lost_holds_the_trials_deadline(tmp_path: Path) -> None:
+    release = loaded(tmp_path)
+    bench = Bench(tmp_path / "state")
+    try:
+        held: list[None] = []
+        bench.deployer.hold = lambda: held.append(None)  # type: ignore[method-assign]  # to see it called
+        bench.deaf()
+        bench.switch.offer(Offer(release, Role.TRIAL, trial=TrialPolicy(frames=100_000), rev=1))
+        wait_until(lambda: len(bench.scores()) > 5, what="the first verdicts")
+        held.clear()  # it stood still until the camera came
+        wait_until(lambda: len(bench.scores()) > 25, what="more verdicts")
+        assert not held
+        bench.belt.lost = True
+        wait_until(lambda: len(held) > 1, what="the hold")
+    finally:
+        bench.close()
