@@ -47,8 +47,8 @@ class FlakyProxy:
 
     Attributes:
         lose, repeat: Shares of block messages that are lost, or come twice. May be changed at any time.
-        forge: Gives what is put in the place of a message's payload on its way to an agent, as a broker that lies
-            would. May be changed at any time.
+        forge: Gives what is put in the place of a message's payload, on its way to an agent or from it, as a broker
+            that lies would. May be changed at any time.
         files: What passed, by sha256.
     """
 
@@ -151,7 +151,7 @@ class _Connection:
             ask = decode(Channel.BLOB_REQ, payload)
             assert isinstance(ask, BlockRequest)
             self._proxy.traffic(ask.sha256).asked[device] += ask.count * ask.block_size
-        if not up and (forged := self._proxy.forge(topic, payload)) != payload:
+        if (forged := self._proxy.forge(topic, payload)) != payload:
             changed = name + packet_id + rest.removesuffix(payload) + forged
             as_it_is = [head[:1] + _length(len(changed)) + changed]
         if topic.channel is not Channel.SET_BLOB:

@@ -33,13 +33,14 @@ from kenpin_agent.deployment.events import (
 from kenpin_agent.deployment.loader import Loader, RealLoader, verify
 from kenpin_agent.deployment.machine import IllegalEventError, advance
 from kenpin_agent.deployment.slots import Slots, disk_reason
+from kenpin_agent.deployment.standing import reported
 from kenpin_agent.deployment.state import RESTING, Effect, Installed, State
 from kenpin_agent.deployment.switch import Offer, Role, Switch
 from kenpin_agent.heap import give_back
 from kenpin_agent.release import Release, SlotDamagedError
 from kenpin_agent.seams import Clock, Link, Outgoing, ReleaseCheck
 from kenpin_wire.errors import ReleaseError, RepositoryAwayError, os_words
-from kenpin_wire.messages import DesiredRelease, Phase, ReportedRelease
+from kenpin_wire.messages import DesiredRelease, Phase
 from kenpin_wire.topics import Channel
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,6 @@ _BUSY_S = 0.1  # and while a file is fetched
 _REPORT_STEP_PERCENT = 10.0
 _READS = 3
 _LONGEST_PAUSE_S = 60.0
-_FETCHED = (
-    Phase.VERIFYING,
-    Phase.STAGED,
-    Phase.SHADOWING,
-    Phase.ACTIVATING,
-    Phase.TRIAL,
-    Phase.COMMITTED,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,21 +170,8 @@ class Deployer:
 
     def report(self) -> None:
         """Publish how the deployment stands."""
-        state = self._state
-        percent = self._download.percent if self._download else 100.0 * (state.phase in _FETCHED)
-        self._reported_percent = percent
-        order = state.order
-        message = ReportedRelease(
-            rev=state.seen if state.refusal else order.rev if order else 0,
-            installed=state.committed.release if state.committed else None,
-            previous=state.previous.release if state.previous else None,
-            latest=order.release if order else None,
-            sha256=order.sha256 if order else None,
-            phase=state.phase,
-            reason=state.refusal or state.reason,
-            percent=round(percent, 1),
-            rollout=order.rollout if order else "",
-        )
+        message = reported(self._state, self._download.percent if self._download else None)
+        self._reported_percent = message.percent
         self._link.publish(Outgoing(Channel.REPORTED_RELEASE, message))
 
     def step(self, *, wait_s: float = 0.0) -> bool:
