@@ -106,6 +106,22 @@ def test_a_release_that_rejects_good_parts_is_taken_back_from_the_canary():
     assert stages(world)[canary(world).name] is Stage.RETURNED
 
 
+def test_a_gate_that_closes_in_the_second_wave_takes_back_the_second_wave_alone():
+    world = World(plan(), fleet())
+    while world.state.wave == 0:
+        run(world, 1)
+    for _ in range(8):
+        for device in world.devices.values():
+            device.listen()
+            device.work(well=device.name != "cam-20" or device.state.phase is not Phase.TRIAL)
+        world.look()
+    assert world.state.devices["cam-20"].wave == 1
+    run(world)
+    assert world.state.status is Status.REVERTED
+    assert [device.name for device in world.devices.values() if device.runs == NEW] == [canary(world).name]
+    assert sum(device.ever_judged_with_new for device in world.devices.values()) == 3
+
+
 def test_with_halt_what_has_switched_stays():
     world = World(plan(gates=Gates(soak_s=600), on_failure=OnFailure.HALT), fleet())
     run(world)

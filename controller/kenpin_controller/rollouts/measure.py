@@ -16,6 +16,9 @@ _CLOCKS_APART_S = 5.0
 _SLOWED = 0b1110  # capped, throttled, soft limit: now, not earlier
 
 
+_Beside = dict[tuple[str, str], list[str]]
+
+
 class Measures:
     """Used by one thread at a time."""
 
@@ -34,7 +37,8 @@ class Measures:
         switched = [d for d in state.devices.values() if d.switched and d.wave == state.wave]
         cameras = {}
         if gates.reject_rate is not None:
-            cameras = {d.device: self._camera(state, d, gates.reject_rate, now_s) for d in switched}
+            beside = self._beside(state)
+            cameras = {d.device: self._camera(state, d, gates.reject_rate, beside, now_s) for d in switched}
         return Evidence(
             cameras=cameras,
             peaks_c=self._peaks_c(switched) if gates.heat is not None else {},
@@ -57,41 +61,48 @@ class Measures:
         }
 
     def _camera(
-        self, state: RolloutState, device: DeviceState, gate: RejectGate, now_s: float
+        self,
+        state: RolloutState,
+        device: DeviceState,
+        gate: RejectGate,
+        beside: _Beside,
+        now_s: float,
     ) -> CameraCounts:
         """A device's parts since its switch are those that the release itself has judged."""
         assert device.switched_s is not None
         switched_s = device.switched_s
         mine = None if state.plan.subject.threshold is not None else [state.label]
-        readings, siblings = self._store.readings, self._siblings(state, device)
+        readings = self._store.readings
+        siblings = beside.get((device.line, device.before if mine is not None else state.label), [])
         key = (state.id, device.device, switched_s)
         if key not in self._past:
             began_s = switched_s - gate.before_s
             self._past[key] = (
                 readings.rejects([device.device], since_s=began_s, until_s=switched_s),
-                readings.rejects(siblings, since_s=began_s, until_s=switched_s),
+                readings.rejects(siblings, since_s=began_s, until_s=switched_s) if siblings else Counts(),
             )
         before, siblings_before = self._past[key]
         since_s, until_s = switched_s + (1.0 if mine is None else -_CLOCKS_APART_S), now_s + 1.0
         return CameraCounts(
             now=readings.rejects([device.device], since_s=since_s, until_s=until_s, releases=mine),
             before=before,
-            siblings_now=readings.rejects(siblings, since_s=since_s, until_s=until_s),
+            siblings_now=readings.rejects(siblings, since_s=since_s, until_s=until_s)
+            if siblings
+            else Counts(),
             siblings_before=siblings_before,
         )
 
-    def _siblings(self, state: RolloutState, device: DeviceState) -> list[str]:
-        """Cameras of its line that make the same product, as far as their release tells, and have not switched."""
-        same = device.before if state.plan.subject.threshold is None else state.label
-        return [
-            view.name
-            for line in self._fleet.lines()
-            if line.line == device.line
-            for view in line.devices
-            if view.name != device.device
-            and same in ("", view.installed)
-            and not ((other := state.devices.get(view.name)) is not None and other.switched)
-        ]
+    def _beside(self, state: RolloutState) -> _Beside:
+        """The cameras that have not switched, by line and by the release they run: those with the same one make the
+        same product, as far as can be known. All of a line stand under the empty release too."""
+        beside: _Beside = {}
+        for line in self._fleet.lines():
+            for view in line.devices:
+                other = state.devices.get(view.name)
+                if other is None or not other.switched:
+                    for label in {view.installed, ""}:
+                        beside.setdefault((line.line, label), []).append(view.name)
+        return beside
 
     def _peaks_c(self, switched: list[DeviceState]) -> dict[str, float]:
         peaks_c = {}

@@ -33,7 +33,8 @@ class Work:
 
     def result(self) -> tuple[RolloutState, list[Effect]]:
         """The new state: the very same object if nothing has changed."""
-        if self.devices != self.state.devices:
+        before = self.state.devices
+        if any(device is not before.get(name) for name, device in self.devices.items()):
             self.state = self.state.model_copy(update={"devices": self.devices})
         return self.state, self.effects
 
