@@ -8,7 +8,7 @@ its rate, whatever the two cost, and a line that runs flat out has a shadow too.
 
 from __future__ import annotations
 
-SHARE = 0.07
+SHARE = 0.05
 """Of the time. Of the 10 % that a shadow may cost, the rest is for what is not measured: caches that it cools, and
 frames that come late because the one before them did."""
 
