@@ -21,17 +21,17 @@ from kenpin_controller.pages.rollout_words import (
     verdict_text,
     wave_level,
 )
+from kenpin_controller.pages.standing import standing
 from kenpin_controller.pages.start_rollout import choices, wave_sizes
 from kenpin_controller.pages.verbs import device_offers, offers
 from kenpin_controller.rollouts.plan import CANARY_FIRST, Plan, Subject, Targets, ThresholdWish
 from kenpin_controller.rollouts.views import Stage, Status
-from kenpin_controller.stuck import stuck
 from kenpin_controller.views import DeviceView
 from kenpin_controller.why import Level
 from kenpin_wire.messages import CameraState, Phase, ReleaseName, ReportedRelease, Telemetry
 from kenpin_wire.shadow import QUANTILES, ShadowSide
 from kenpin_wire.topics import Address
-from support.fake_rollouts import NEW, OLD, SHADOWED, fresh, halted, shadow_report, shadowing, standing
+from support.fake_rollouts import NEW, OLD, SHADOWED, fresh, halted, placed, shadow_report, shadowing
 
 NOW_S = 1_800_000_000.0
 
@@ -43,7 +43,7 @@ def device(phase: Phase = Phase.COMMITTED, **fields) -> DeviceView:
 
 @pytest.mark.parametrize("stage", Stage)
 def test_every_stage_has_a_word_and_an_icon(stage: Stage) -> None:
-    shown = device_shown(standing("stamping-1", 0, stage))
+    shown = device_shown(placed("stamping-1", 0, stage))
     assert shown.word
     assert shown.icon
 
@@ -72,7 +72,7 @@ def test_only_what_makes_sense_is_offered() -> None:
 
 def test_a_finished_rollout_can_still_be_sent_back() -> None:
     view = shadowing(NOW_S)
-    devices = {name: standing(name, 0, Stage.DONE) for name in view.devices}
+    devices = {name: placed(name, 0, Stage.DONE) for name in view.devices}
     done = replace(view, status=Status.FINISHED, devices=devices)
     assert offers(done) == ("return",)
     assert device_offers(done, done.devices["milling-1"]) == ("return",)
@@ -86,9 +86,9 @@ def test_a_wave_on_which_a_gate_closed_is_red_and_those_behind_it_are_spared() -
 
 def test_of_many_devices_the_troubled_ones_are_shown_in_their_own_order() -> None:
     names = [f"cam-{n}" for n in range(100)]
-    devices = {name: standing(name, 0, Stage.DONE) for name in names}
+    devices = {name: placed(name, 0, Stage.DONE) for name in names}
     for name in ("cam-70", "cam-30"):
-        devices[name] = standing(name, 0, Stage.FAILED)
+        devices[name] = placed(name, 0, Stage.FAILED)
     shown = to_look_at(names, devices, 3)
     assert shown == ["cam-0", "cam-30", "cam-70"]
 
@@ -104,7 +104,7 @@ def test_a_shift_is_called_what_it_is() -> None:
     report = shadow_report(300, finished=True)
     assert shift_shown(report).level == "ok"
     assert shift_shown(report.model_copy(update={"psi": 0.2})).level == "warn"
-    assert shift_shown(report.model_copy(update={"ks": 0.5})).level == "alarm"
+    assert shift_shown(report.model_copy(update={"ks": 0.5})).word == "plain shift"
 
 
 def test_a_verdict_names_the_score_and_its_limit() -> None:
@@ -159,13 +159,13 @@ def test_the_waves_are_foretold_as_they_will_be_laid_out() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_why_a_device_is_stuck_has_an_answer_in_every_phase(phase: Phase) -> None:
-    for place in (None, standing("stamping-1", 0, Stage.UNDER_WAY, phase=phase.value)):
-        assert stuck(device(phase), place, NOW_S).sentence
+    for there in (None, placed("stamping-1", 0, Stage.UNDER_WAY, phase=phase.value)):
+        assert standing(device(phase), there, NOW_S).sentence
 
 
 @pytest.mark.parametrize("stage", Stage)
 def test_why_a_device_is_stuck_has_an_answer_at_every_stage(stage: Stage) -> None:
-    assert stuck(device(), standing("stamping-1", 0, stage), NOW_S, coming=str(NEW)).sentence
+    assert standing(device(), placed("stamping-1", 0, stage), NOW_S, coming=str(NEW)).sentence
 
 
 @pytest.mark.parametrize(
@@ -173,35 +173,35 @@ def test_why_a_device_is_stuck_has_an_answer_at_every_stage(stage: Stage) -> Non
     [Phase.REJECTED, Phase.FAILED_NO_CHANGE, Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED, Phase.TIMED_OUT],
 )
 def test_what_went_wrong_comes_with_its_reason_and_the_fix(phase: Phase) -> None:
-    standing_ = stuck(device(phase, reason="golden picture 3 scored 4.1, not 1.2"), None, NOW_S)
-    assert standing_.level is Level.WARN
-    assert "Golden picture 3 scored 4.1, not 1.2." in standing_.evidence
-    assert standing_.remedy
+    answer = standing(device(phase, reason="golden picture 3 scored 4.1, not 1.2"), None, NOW_S)
+    assert answer.level is Level.WARN
+    assert "Golden picture 3 scored 4.1, not 1.2." in answer.evidence
+    assert answer.remedy
 
 
 def test_a_device_that_has_not_been_asked_yet_and_does_something_speaks_for_itself() -> None:
-    answer = stuck(device(Phase.SHADOWING), standing("stamping-1", 2, Stage.HELD), NOW_S, coming=str(NEW))
+    answer = standing(device(Phase.SHADOWING), placed("stamping-1", 2, Stage.HELD), NOW_S, coming=str(NEW))
     assert "judges live frames" in answer.sentence
 
 
 def test_an_offline_device_is_said_to_be_that_and_not_slow() -> None:
     away = replace(device(Phase.DOWNLOADING), heard_s=NOW_S - 600)
-    answer = stuck(away, standing("stamping-1", 0, Stage.UNDER_WAY), NOW_S, coming=str(NEW))
+    answer = standing(away, placed("stamping-1", 0, Stage.UNDER_WAY), NOW_S, coming=str(NEW))
     assert "offline" in answer.sentence
     assert "power" in answer.remedy
 
 
 def test_a_shadowing_that_sees_no_frames_says_which_part_is_missing() -> None:
     lost = replace(device(Phase.SHADOWING), telemetry=Telemetry(camera=CameraState.LOST))
-    assert "camera is lost" in stuck(lost, None, NOW_S).sentence
+    assert "camera is lost" in standing(lost, None, NOW_S).sentence
     hot = replace(device(Phase.SHADOWING), telemetry=Telemetry(camera=CameraState.OK, allowance=0.1))
-    assert "fan" in stuck(hot, None, NOW_S).remedy
+    assert "fan" in standing(hot, None, NOW_S).remedy
     fine = replace(device(Phase.SHADOWING), telemetry=Telemetry(camera=CameraState.OK))
-    assert stuck(fine, None, NOW_S).level is Level.OK
+    assert standing(fine, None, NOW_S).level is Level.OK
 
 
 def test_a_download_that_stands_still_is_told_from_one_that_moves() -> None:
-    moving = standing("stamping-1", 0, Stage.UNDER_WAY, updated_s=NOW_S - 5)
-    still = standing("stamping-1", 0, Stage.UNDER_WAY, updated_s=NOW_S - 500)
-    assert stuck(device(Phase.DOWNLOADING), moving, NOW_S).level is Level.OK
-    assert "network" in stuck(device(Phase.DOWNLOADING), still, NOW_S).remedy
+    moving = placed("stamping-1", 0, Stage.UNDER_WAY, updated_s=NOW_S - 5)
+    still = placed("stamping-1", 0, Stage.UNDER_WAY, updated_s=NOW_S - 500)
+    assert standing(device(Phase.DOWNLOADING), moving, NOW_S).level is Level.OK
+    assert "network" in standing(device(Phase.DOWNLOADING), still, NOW_S).remedy

@@ -180,7 +180,7 @@ class FakeRollouts:
         return self.known[rollout_id]
 
 
-def standing(name: str, wave: int | None, stage: Stage, **fields: Any) -> RolloutDeviceView:
+def placed(name: str, wave: int | None, stage: Stage, **fields: Any) -> RolloutDeviceView:
     """A device of a rollout; what is not given is as at the beginning."""
     known: dict[str, Any] = {
         "phase": stage.value,
@@ -211,7 +211,7 @@ def fresh(rollout_id: str, plan: Plan, names: list[str], *, who: str) -> Rollout
         for number, wave in enumerate(cut)
     )
     devices = {
-        name: standing(name, wave.number, Stage.HELD if wave.number else Stage.WAITING)
+        name: placed(name, wave.number, Stage.HELD if wave.number else Stage.WAITING)
         for wave in waves
         for name in wave.devices
     }
@@ -238,8 +238,8 @@ def shadowing(now_s: float) -> RolloutView:
     sizes = ((names[0],), tuple(names[1:3]), tuple(names[3:]))
     report = shadow_report(300, finished=True)
     gate = GateView("shadow", GateState.OPEN, "98 % of 300 frames judged alike, KS 0.06.")
-    devices = {name: standing(name, number, Stage.HELD) for number, wave in enumerate(sizes) for name in wave}
-    devices[names[0]] = standing(
+    devices = {name: placed(name, number, Stage.HELD) for number, wave in enumerate(sizes) for name in wave}
+    devices[names[0]] = placed(
         names[0],
         0,
         Stage.UNDER_WAY,
@@ -308,7 +308,7 @@ def halted(now_s: float) -> RolloutView:
     )
     devices = {
         **view.devices,
-        canary: standing(
+        canary: placed(
             canary, 0, Stage.RETURNED, phase="returned", reason="Back on bracket-1.2.0", age_s=63.0
         ),
     }

@@ -97,12 +97,16 @@ def make_head(kind: str) -> Head:
             return PatchKnn(projection, ((flat - projection.mean) @ matrix)[::2].copy(), 16, 0.5)
 
 
-def release_files(kind: str = "padim") -> dict[str, bytes]:
-    """The members of a sound release: `encoder.tflite`, `head.npz` and two golden pictures; no manifest."""
-    head = make_head(kind)
+def saved_head(head: Head) -> bytes:
+    """A head as a release carries it."""
     stored = io.BytesIO()
     np.savez_compressed(stored, allow_pickle=False, **head.arrays())
-    files = {"encoder.tflite": ENCODER_FILE.read_bytes(), "head.npz": stored.getvalue()}
+    return stored.getvalue()
+
+
+def release_files(kind: str = "padim") -> dict[str, bytes]:
+    """The members of a sound release: `encoder.tflite`, `head.npz` and two golden pictures; no manifest."""
+    files = {"encoder.tflite": ENCODER_FILE.read_bytes(), "head.npz": saved_head(make_head(kind))}
     for number, scratched in ((0, False), (1, True)):
         files[f"golden/{number}.png"] = cv2.imencode(".png", part(number, scratched=scratched))[1].tobytes()
     return files

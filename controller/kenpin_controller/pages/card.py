@@ -8,6 +8,7 @@ from kenpin_controller.pages import words
 from kenpin_controller.pages.parts import Fact, Levelled, Shots, StatePill, chart, div, mark, text
 from kenpin_controller.views import DeviceView
 from kenpin_controller.why import Health, score_text
+from kenpin_wire.messages import Phase
 
 
 class CameraCard:
@@ -58,7 +59,8 @@ class CameraCard:
         allowed = f"{words.allowance_text(device)} · {reason}" if reason else words.allowance_text(device)
         self._allowance.show(allowed, slowed, reason)
         self._fps.show(words.fps_text(device))
-        self._release.show(words.release_text(device), title=device.installed)
+        trying = "info" if device.phase in (Phase.SHADOWING, Phase.TRIAL) else "ok"
+        self._release.show(words.release_text(device), trying, title=f"runs {device.installed or 'none'}")
 
     def _show_score(self, device: DeviceView) -> None:
         over = device.score is not None and device.threshold is not None and device.score > device.threshold

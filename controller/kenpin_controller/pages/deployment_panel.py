@@ -11,14 +11,15 @@ from kenpin_controller.pages.asking import ask_why
 from kenpin_controller.pages.parts import WHO, Note, attempt, button, div, link, mark, rollout_url, text
 from kenpin_controller.pages.rollout_words import subject_text
 from kenpin_controller.pages.shadows import ShadowCard
+from kenpin_controller.pages.standing import standing
 from kenpin_controller.pages.verbs import ask_return
 from kenpin_controller.rollouts.views import Pin, RolloutView, Stage
-from kenpin_controller.stuck import stuck
 from kenpin_controller.views import DeviceView
 from kenpin_controller.why import Level
 from kenpin_wire.messages import Phase
 
 _ROLLOUTS_EVERY_S = 2.0
+_LOOKED_THROUGH = 10
 _ELSEWHERE = frozenset({Stage.SUPERSEDED, Stage.PASSED, Stage.CANCELLED})
 
 
@@ -50,12 +51,12 @@ class DeploymentPanel:
         self._device = device
         place = self._rollout.devices.get(self._name) if self._rollout is not None else None
         coming = subject_text(self._rollout.plan) if self._rollout is not None else ""
-        standing = stuck(device, place, self._clock(), coming=coming)
-        words = f"{standing.sentence} {standing.evidence}".strip()
-        warn = standing.level is not Level.OK
+        answer = standing(device, place, self._clock(), coming=coming)
+        words = f"{answer.sentence} {answer.evidence}".strip()
+        warn = answer.level is not Level.OK
         self._line.say(words, "warn" if warn else "info", "warning" if warn else "info")
-        self._remedy.set_text(standing.remedy)
-        self._remedy.set_visibility(bool(standing.remedy))
+        self._remedy.set_text(answer.remedy)
+        self._remedy.set_visibility(bool(answer.remedy))
         moving = device.phase == Phase.DOWNLOADING and device.release is not None
         self._progress.set_visibility(moving)
         if moving and device.release is not None:
@@ -71,7 +72,7 @@ class DeploymentPanel:
             self._back.set_text(f"Back to {previous} …")
 
     async def _load(self) -> None:
-        views = await attempt(self._operations.rollouts, quiet=True)
+        views = await attempt(lambda: self._operations.rollouts(limit=_LOOKED_THROUGH), quiet=True)
         pins = await attempt(self._operations.pins, quiet=True)
         if views is not None:
             self._rollout = _mine(views, self._name)

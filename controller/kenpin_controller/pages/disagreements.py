@@ -10,10 +10,10 @@ from nicegui import ui
 from kenpin_controller.operations import Operations
 from kenpin_controller.pages import words
 from kenpin_controller.pages.parts import WHO, attempt, button, div, mark, picture_url, text
-from kenpin_controller.pages.rollout_words import judged_text, verdict_text
-from kenpin_controller.rollouts.views import DisagreementRecord, WhoIsRight
+from kenpin_controller.pages.rollout_words import answers_text, judged_text, verdict_text
+from kenpin_controller.rollouts.views import DisagreementRecord, RolloutView, WhoIsRight
 
-_AT_FIRST = 12
+_AT_FIRST = 6
 _MOST = 200
 _ANSWERS = ((WhoIsRight.OLD, "Old is right"), (WhoIsRight.NEW, "New is right"))
 
@@ -32,14 +32,15 @@ class Disagreements:
             with div("k-panel-head"):
                 text("Where the two disagree", "k-h2")
                 self._sum = text("", "k-quiet", "judged")
-            text(
-                "Look at each part: which of the two judged it rightly? Your answers are the approval.",
-                "k-quiet",
-            )
+            self._count = text("", "k-quiet", "what-answers-do")
             self._grid = div("k-disputes")
             self._older = button("Older ones", self._show_more, "older-disagreements")
         self._panel.set_visibility(False)
         self._closer = _Closer(self.judge, self._next_open)
+
+    def update(self, view: RolloutView) -> None:
+        """Say what the answers do in this rollout."""
+        self._count.set_text(answers_text(view.plan))
 
     async def load(self) -> None:
         records = await attempt(

@@ -138,7 +138,8 @@ class RolloutPage:
         self._sentence.set_text(view.sentence)
         self._waves.update(view)
         self._shadows.update(view)
-        self._timeline.update(view.timeline, now_s)
+        self._gallery.update(view)
+        self._timeline.update((_beginning(view), *view.timeline), now_s)
         self._took.show(ago((view.ended_s or now_s) - view.started_s))
         offered = offers(view)
         if offered != self._offered:
@@ -193,6 +194,11 @@ class Timeline:
         self._known = len(entries)
         while len(self._rows) > self._MOST:
             self._rows.pop(0).delete()
+
+
+def _beginning(view: RolloutView) -> TimelineEntry:
+    why = f": {view.plan.why}" if view.plan.why else ""
+    return TimelineEntry(view.started_s, view.who, f"started it, to {targets_text(view.plan.targets)}{why}")
 
 
 def plan_facts(plan: Plan) -> list[tuple[str, str]]:

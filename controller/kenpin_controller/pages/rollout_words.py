@@ -166,9 +166,10 @@ def entry_text(entry: TimelineEntry) -> str:
 
 
 def shift_shown(report: ShadowReport) -> Shown:
-    """Whether the two releases see the same parts, in a word."""
+    """Whether the two releases see the same parts, in a word. Never red: whether it is too much, and more than chance
+    would do, says the shadow gate."""
     if report.ks >= KS_PLAIN or report.psi >= PSI_PLAIN:
-        return Shown("plain shift", "alarm", "call_split")
+        return Shown("plain shift", "warn", "call_split")
     if report.psi >= PSI_NONE:
         return Shown("some shift", "warn", "call_split")
     return Shown("no shift", "ok", "check")
@@ -180,6 +181,17 @@ def verdict_text(score: float, threshold: float | None) -> str:
         return f"score {score_text(score)}"
     word, side = ("rejects", "over") if score > threshold else ("passes", "under")
     return f"{word}: {score_text(score, threshold)} {side} {score_text(threshold)}"
+
+
+def answers_text(plan: Plan) -> str:
+    """What it does to say which of the two releases is right about a frame."""
+    question = "Look at each part: which of the two judged it rightly?"
+    if plan.gates.approval is None:
+        return f"{question} Nothing goes on by these answers alone; they stand with the rollout."
+    share = plan.gates.approval.verdicts_share
+    return (
+        f"{question} Your answers are the approval: with all given, {share:.0%} for the new one, it goes on."
+    )
 
 
 def judged_text(records: Iterable[DisagreementRecord]) -> str:

@@ -6,12 +6,13 @@ from nicegui import ui
 
 from kenpin_controller.pages import quantile_plot
 from kenpin_controller.pages.parts import Levelled, Note, button, div, link, text
-from kenpin_controller.pages.rollout_words import shift_shown
+from kenpin_controller.pages.rollout_words import moving, shift_shown
 from kenpin_controller.pages.verbs import Verbs
 from kenpin_controller.rollouts.views import GateState, RolloutDeviceView, RolloutView
 from kenpin_controller.why import score_text
 from kenpin_wire.shadow import ShadowReport, ShadowSide
 
+_AT_FIRST = 3
 _ROWS = ("Rejects", "Verdict in", "Slowest 5 %", "Threshold")
 
 
@@ -21,6 +22,7 @@ class Shadows:
     def __init__(self, verbs: Verbs) -> None:
         self._verbs = verbs
         self._cards: dict[str, ShadowCard] = {}
+        self._all = False
         with div("k-panel is-shadows", "shadows") as self._panel:
             with div("k-panel-head"):
                 text("Beside the old release, on the same live frames", "k-h2")
@@ -28,11 +30,14 @@ class Shadows:
                     text("old", "is-old")
                     text("new", "is-new")
             self._grid = div("k-shadows")
+            self._more = button("Show every report", self._show_all, "all-shadows")
         self._panel.set_visibility(False)
 
     def update(self, view: RolloutView) -> None:
-        reporting = [name for name, device in view.devices.items() if device.shadow is not None]
+        found = [name for name, device in view.devices.items() if device.shadow is not None]
+        reporting = found if self._all else _to_look_at(found, view.devices)
         self._panel.set_visibility(bool(reporting))
+        self._more.set_visibility(len(reporting) < len(found))
         for gone in self._cards.keys() - set(reporting):
             self._cards.pop(gone).delete()
         for place, name in enumerate(reporting):
@@ -41,6 +46,9 @@ class Shadows:
                     self._cards[name] = ShadowCard(name, self._verbs)
                 self._cards[name].move(self._grid, place)
             self._cards[name].update(view.devices[name])
+
+    def _show_all(self) -> None:
+        self._all = True
 
 
 class ShadowCard:
@@ -120,7 +128,9 @@ class ShadowCard:
         self._proposal.set_visibility(proposed is not None)
         if proposed is not None:
             rate = report.proposed_false_rejects
-            why = f" would reject {100 * rate:g} % of good parts here" if rate is not None else ""
+            why = (
+                f" would reject {100 * rate:g} % of these parts, if all are good" if rate is not None else ""
+            )
             self._proposal.set_text(f"A threshold of {score_text(proposed)}{why}.")
 
     def set_visibility(self, visible: bool) -> None:
@@ -147,14 +157,25 @@ class ShadowCard:
             return
         name = self._name
         with self._actions:
+            button("Let it switch", lambda: verbs.approve_device(name), f"approve-as-is-{name}", main=True)
             if device.proposed_threshold is not None:
                 button(
-                    f"Switch, with threshold {score_text(device.proposed_threshold)}",
+                    f"With threshold {score_text(device.proposed_threshold)}",
                     lambda: verbs.approve_device(name, with_threshold=True),
                     f"approve-proposed-{name}",
-                    main=True,
                 )
-            button("Switch, threshold as it is", lambda: verbs.approve_device(name), f"approve-as-is-{name}")
+
+
+def _to_look_at(names: list[str], devices: dict[str, RolloutDeviceView]) -> list[str]:
+    """Those that a person is waited for or that a gate has closed on, then those under way, in their own order."""
+
+    def rank(name: str) -> int:
+        device = devices[name]
+        closed = device.gate is not None and device.gate.state is GateState.CLOSED
+        return 0 if device.can_approve or closed else 1 if moving(device) else 2
+
+    chosen = set(sorted(names, key=rank)[:_AT_FIRST])
+    return [name for name in names if name in chosen]
 
 
 def _limit(side: ShadowSide) -> str:

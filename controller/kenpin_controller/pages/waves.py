@@ -186,7 +186,7 @@ class _Row:
         self._fill_to(device.percent if running else 0.0)
         attempts = f" (attempt {device.attempts})" if device.attempts > 1 else ""
         gate = device.gate.sentence if device.gate is not None and not device.reason else ""
-        self._reason.set_text((device.reason or gate) + attempts)
+        self._reason.set_text(_sentence(device.reason or gate) + attempts)
         self._offer(device_offers(view, device), device)
 
     def _fill_to(self, percent: float) -> None:
@@ -213,6 +213,10 @@ class _Row:
                         label, action = self._verbs.of_device(device, offer)
                         testid = f"{offer.replace(' ', '-')}-{device.device}"
                         mark(ui.menu_item(label, on_click=action), testid)
+
+
+def _sentence(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}"
 
 
 def _ahead(cameras: int, view: RolloutView) -> str:

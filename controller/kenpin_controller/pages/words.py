@@ -32,16 +32,13 @@ def phase_text(phase: str) -> str:
 
 
 def release_text(device: DeviceView) -> str:
-    """What a camera runs, and what stands beside it or on trial."""
-    release = device.release
-    if release is None or release.latest is None:
-        return device.installed or "none"
-    if release.phase == Phase.SHADOWING:
-        report = device.shadow
+    """What a camera runs; while another judges beside it or is on trial, that."""
+    release, report = device.release, device.shadow
+    if release is not None and release.latest is not None and release.phase == Phase.SHADOWING:
         known = report is not None and report.rollout == release.rollout
-        far = f", {report.frames} of {report.wanted}" if known and report is not None else ""
-        return f"{device.installed} · {release.latest} beside it{far}"
-    if release.phase == Phase.TRIAL:
+        far = f", {report.frames / max(1, report.wanted):.0%}" if known and report is not None else ""
+        return f"{release.latest} beside it{far}"
+    if release is not None and release.latest is not None and release.phase == Phase.TRIAL:
         return f"{release.latest} on trial"
     return device.installed or "none"
 

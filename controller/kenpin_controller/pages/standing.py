@@ -1,7 +1,7 @@
-"""Why is this device stuck? One answer: where its deployment stands, since when, what speaks for it, and the fix.
+"""Where the deployment on a camera stands, since when, what speaks for it, and the fix. Pure.
 
-`why` is about a device's health as a whole; this is about the release that is on its way to it. It reads no clock
-and does no I/O.
+`rollouts.stuck` answers for a terminal, from the rollout's state alone; this one stands beside the camera's live
+picture, and so can say too what keeps frames from a release that must see some.
 """
 
 from __future__ import annotations
@@ -32,13 +32,10 @@ class Standing:
     evidence: str = ""
     remedy: str = ""
 
-    @property
-    def line(self) -> str:
-        """All of it in one line."""
-        return " ".join(part for part in (self.sentence, self.evidence, self.remedy) if part)
 
-
-def stuck(device: DeviceView, place: RolloutDeviceView | None, now_s: float, *, coming: str = "") -> Standing:
+def standing(
+    device: DeviceView, place: RolloutDeviceView | None, now_s: float, *, coming: str = ""
+) -> Standing:
     """Where the deployment on a device stands.
 
     Args:
@@ -46,9 +43,9 @@ def stuck(device: DeviceView, place: RolloutDeviceView | None, now_s: float, *, 
         coming: The release of that rollout.
     """
     if place is not None:
-        standing = _by_rollout(device, place, now_s, coming or "the release")
-        if standing is not None:
-            return standing
+        answer = _by_rollout(device, place, now_s, coming or "the release")
+        if answer is not None:
+            return answer
     return _by_phase(device, place, now_s)
 
 
