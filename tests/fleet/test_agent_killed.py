@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from kenpin_controller.demo.plan import agent_toml
-from support.fleet import Fleet, station
+from support.fleet import Fleet, disc_station, write_discs
 
 KILLS = 50
 RELEASES = 12
+LONGEST_LIFE_S = 2.0
+"""Long enough for a release to be verified and stand its trial of ten frames now and then."""
 SEED = 7
 
 
@@ -37,7 +39,11 @@ def committed(state_dir: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_an_agent_killed_fifty_times_always_comes_back_on_a_committed_release(fleet: Fleet) -> None:
-    story, seat, chance = fleet.story, station(1, rate_hz=15), random.Random(SEED)
+    story, seat, chance = (
+        fleet.story,
+        disc_station(1, write_discs(fleet.folder / "discs"), rate_hz=30),
+        random.Random(SEED),
+    )
     config, state_dir = fleet.folder / "cam-1.toml", fleet.folder / "cam-1"
     config.write_text(agent_toml(seat, fleet.broker.port, state_dir, story.root))
     versions = [str(number) for number in range(1, RELEASES + 1)]
@@ -62,7 +68,7 @@ def test_an_agent_killed_fifty_times_always_comes_back_on_a_committed_release(fl
         for kill in range(KILLS):
             if kill % 4 == 0 and left:
                 story.roll_out("discs", left.pop(0), ["cam-1"])
-            time.sleep(chance.uniform(0.0, 1.2))
+            time.sleep(chance.uniform(0.0, LONGEST_LIFE_S))
             os.kill(agent.pid, signal.SIGKILL)
             agent.wait()
             before = committed(state_dir)
