@@ -25,8 +25,9 @@ format: .venv/checked        ## put the code in the house style
 bench: .venv/installed        ## what a frame costs on this machine; ARGS="--release FILE.kenpin"
 	$(BIN)/kenpin-agent bench $(ARGS)
 
-docs: .venv/installed        ## regenerate the wire contract
+docs: .venv/installed        ## regenerate the wire contract and the deployment's drawing
 	$(BIN)/python -m kenpin_wire.asyncapi
+	$(BIN)/python -m kenpin_agent.deployment.drawing > docs/deployment.md
 
 clean:        ## remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

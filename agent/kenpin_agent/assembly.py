@@ -80,7 +80,15 @@ def _assemble(config: AgentConfig, memory: Memory) -> Agent:
         link.on_connect(trust.connected)
     own = config.inspection
     switch = Switch()
-    deployer = Deployer(Slots(config.state_dir), link, clock, switch, threads=own.threads, check=trust)
+    deployer = Deployer(
+        Slots(config.state_dir),
+        link,
+        clock,
+        switch,
+        threads=own.threads,
+        check=trust,
+        reference_s=trust.reference_s if trust else None,
+    )
     if config.release is not None:
         _offer_file(config.release, deployer)
     governor = settings_for_here(

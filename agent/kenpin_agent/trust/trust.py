@@ -108,6 +108,10 @@ class Trust:
         """Whose messages are taken."""
         return self._keys
 
+    def reference_s(self) -> float:
+        """The time that ends are held against, in seconds since 1970: never before the last known one."""
+        return self._time.now().timestamp()
+
     def use(self, fetch: Fetch) -> None:
         """Fetch metadata this way from now on."""
         self._fetch = fetch
