@@ -131,7 +131,8 @@ def train(
         if base is None:
             taught = bench.teach(fitted, held_out, inputs[0])
             base = taught.encoder
-        recipes = AUTO if wishes.head == "auto" else (recipe_for(wishes.head),)
+        wanted = AUTO if wishes.head == "auto" else (recipe_for(wishes.head),)
+        recipes = [recipe.for_pictures(len(fitted)) for recipe in wanted]
         explored = bench.explore(fitted, bad, inputs, recipes, base)
         int8 = None
         if wishes.quantize == "int8":

@@ -15,7 +15,7 @@ from kenpin_agent.encoder import Features
 from kenpin_agent.heads import Head, load_head
 from kenpin_models.bundle import _head_bytes
 from kenpin_models.fit import Fitter, fit_whitening, greedy_coreset, lof_neighbours
-from kenpin_models.recipes import AUTO, DEFAULTS, PADIM_BROAD, Recipe
+from kenpin_models.recipes import AUTO, DEFAULTS, FUSION, PADIM_BROAD, Recipe
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.manifest import HeadKind
 from support.small_release import MAPS, good_features
@@ -107,6 +107,13 @@ def test_whitened_or_not_is_the_recipes_to_say(kind: HeadKind) -> None:
 
 def test_the_exponent_is_in_the_head() -> None:
     assert fitted(PADIM_BROAD, random_features(4)).parameters["exponent"] == 4
+
+
+def test_the_fewer_pictures_the_less_of_the_median_is_taken_off() -> None:
+    ten, many = FUSION.for_pictures(10), FUSION.for_pictures(1000)
+    assert [member.median_share for member in ten.members] == [0.2, 0.2]
+    assert many == FUSION
+    assert PADIM_BROAD.for_pictures(10).median_share == 0
 
 
 @given(st.integers(2, 5000))
