@@ -54,7 +54,7 @@ def met(found: Document, words: str) -> bool | None:
 
 @pytest.mark.parametrize(("value", "passed"), [(0.98, True), (0.979, False)])
 def test_a_target_is_met_from_its_figure_on(value: float, passed: bool) -> None:
-    assert met(document([line(DEFAULT, value)]), "default, AUROC") is passed
+    assert met(document([line(DEFAULT, value)]), "`auto`, AUROC") is passed
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
