@@ -197,7 +197,7 @@ def test_a_fetch_goes_on_after_a_restart_where_it_was(
 
     def almost() -> bool:
         device.serve(files["1"], lambda index, payload: payload if index < 70 else None)
-        return device.asked[-1:] == [(70, 1)]
+        return device.asked[-1:] == [(70, 2)]
 
     wait_until(almost, timeout_s=20, what="the last request but one")
     again = start()

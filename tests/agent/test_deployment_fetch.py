@@ -128,7 +128,7 @@ def test_the_window_halves_with_each_loss_and_grows_again_by_one() -> None:
         wanted = [index for ask in asks for index in range(ask.start, ask.start + ask.count)]
         for index in wanted[1 if loses else 0 :]:
             fetch.take(index, bytes(10), 0.0)
-    assert windows == [8, 4, 2, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8]
+    assert windows == [8, 4, 2, 2, 2, 3, 4, 5, 6, 7, 8, 8, 8]
 
 
 def test_patience_follows_how_fast_the_controller_answers() -> None:
@@ -162,6 +162,16 @@ def test_a_line_that_takes_no_large_messages_is_spoken_to_in_small_ones() -> Non
     line = Line(fetch, lambda: [0.01] if fetch.block_size <= 20_000 else [])
     assert line.run() == content(size)
     assert fetch.block_size == 16 * 1024
+
+
+def test_a_line_that_loses_every_other_block_is_not_taken_for_one_that_takes_no_large_messages() -> None:
+    for seed in range(20):
+        chance, size, block = random.Random(seed), 80 * 8192, 8192
+        fetch = Fetch(size, block)
+        line = Line(fetch, lambda chance=chance: [0.01] if chance.random() < 0.5 else [])
+        assert line.run() == content(size)
+        assert fetch.block_size == block
+        assert fetch.asked < 2.6 * fetch.blocks  # 2 on average is the least that there is
 
 
 @pytest.mark.parametrize(

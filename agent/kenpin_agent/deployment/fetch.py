@@ -2,9 +2,9 @@
 
 Blocks are asked for in rounds of at most a window's length and written in order, so that the length of the unfinished
 file says what is there after a restart. A round that brings everything lets the window grow by one block, one that
-does not halves it (additive increase, multiplicative decrease: RFC 5681); of what was asked for, only what did not
-come is asked for again. How long a round is waited for follows the measured answer time (after RFC 6298, with Karn's
-rule: a block that was asked for twice says nothing of it).
+does not halves it, down to two (additive increase, multiplicative decrease: RFC 5681); of what was asked for, only
+what did not come is asked for again. How long a round is waited for follows the measured answer time (after RFC 6298,
+with Karn's rule: a block that was asked for twice says nothing of it).
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ FIRST_PATIENCE_S = 1.0
 LEAST_PATIENCE_S = 0.3
 MAX_PATIENCE_S = 30.0
 MAX_TRIES = 20
-"""Rounds in a row, with the broker there, that brought nothing: about eight minutes. A line that loses every other
-block comes by twelve such in one file of 5 MB out of 25."""
+"""Rounds in a row, with the broker there, that brought nothing: about eight minutes."""
 SMALLEST_BLOCK_BYTES = 4096
-_SMALLER_FROM_TRY = 3
+LEAST_WINDOW = 2
+"""With one alone, on a line that loses every other block, half of all rounds would bring nothing, and each of these
+doubles the patience of the next: 5 MB to twelve agents took more than 170 s so, and 50 s with two."""
+_SMALLER_FROM_TRY, _SMALLER_AFTER_ALL_FROM_TRY = 3, 9
+"""Where blocks of this size have come before, their length is hardly what keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Fetch:
     _answer_s: float | None = None
     _came: bool = True
     _began: bool = False
+    _fits: bool = False
 
     @property
     def blocks(self) -> int:
@@ -99,7 +103,7 @@ class Fetch:
     def ask(self, now_s: float) -> list[Ask]:
         """Begin the next round: the first blocks that are missing, as runs of neighbours."""
         if self._open:
-            self.window = max(1, self.window // 2)
+            self.window = max(LEAST_WINDOW, self.window // 2)
             if not self._came:
                 self.tries += 1
                 self._take_smaller_blocks()
@@ -130,7 +134,7 @@ class Fetch:
         if index not in self._again:
             self._learn(now_s - asked_s)
         self._open.discard(index)
-        self._came, self.tries, self._quiet_since_s = True, 0, now_s
+        self._came, self._fits, self.tries, self._quiet_since_s = True, True, 0, now_s
         self._early[index] = data
         ready = []
         while self.written in self._early:
@@ -145,9 +149,10 @@ class Fetch:
 
     def _take_smaller_blocks(self) -> None:
         small = self.block_size // 2
-        often = self.tries >= _SMALLER_FROM_TRY and self.tries % 2 == 1
+        patient_until = _SMALLER_AFTER_ALL_FROM_TRY if self._fits else _SMALLER_FROM_TRY
+        often = self.tries >= patient_until and self.tries % 2 == 1
         if often and small >= SMALLEST_BLOCK_BYTES and self.block_size % 2 == 0:
-            self.block_size, self.written = small, 2 * self.written
+            self.block_size, self.written, self._fits = small, 2 * self.written, False
             for known in (self._early, self._asked_at_s, self._again):
                 known.clear()
 
