@@ -98,7 +98,8 @@ class FlakyProxy:
             asyncio.ensure_future(connection.pump(agent, up=True)),
             asyncio.ensure_future(connection.pump(broker, up=False)),
         ]
-        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(asyncio.CancelledError):  # at the end of all
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
         for writer in (to_agent, to_broker):
