@@ -265,6 +265,11 @@ def test_failures_without_a_change_are_tried_again_ever_later_and_not_for_ever()
         world.now_s += 1000
     assert waits == [100, 200, None]
     assert stages(world)[device.name] is Stage.FAILED
+    world.look()
+    assert world.state.status is Status.FAILED
+    world.tell(s.Retry("ana", device.name))
+    run(world, 8)
+    assert world.state.status is Status.FINISHED
 
 
 def test_a_rejected_release_is_not_tried_again():
@@ -274,6 +279,16 @@ def test_a_rejected_release_is_not_tried_again():
     device.work(well=False)
     world.look()
     assert (device.state.phase, stages(world)[device.name]) == (Phase.REJECTED, Stage.FAILED)
+
+
+def test_a_last_wave_that_failed_is_not_called_finished():
+    world = World(plan(), fleet(1, 1))
+    (device,) = world.devices.values()
+    run(world, 2)
+    device.work(well=False)
+    run(world, 4)
+    assert world.state.status is Status.FAILED
+    assert "1 of 1 failed" in world.state.cause
 
 
 def test_orders_start_only_inside_the_window_and_returns_at_any_time():

@@ -219,7 +219,9 @@ class World:
         if decision is Decision.CANCEL:
             return
         device = state.devices[name]
-        assert state.status in (Status.RUNNING, Status.FINISHED), f"{decision} while {state.status}"
+        assert state.status in (Status.RUNNING, Status.FINISHED, Status.FAILED), (
+            f"{decision} while {state.status}"
+        )
         assert device.wave is not None
         assert device.wave <= state.wave
         for earlier in range(device.wave):

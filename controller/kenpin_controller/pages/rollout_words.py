@@ -209,6 +209,7 @@ _STATUS = {
     Status.PAUSED: Shown("Paused", "warn", "pause_circle"),
     Status.REVERTING: Shown("Going back", "alarm", "undo"),
     Status.FINISHED: Shown("Finished", "ok", "check_circle"),
+    Status.FAILED: Shown("Failed", "alarm", "report"),
     Status.HALTED: Shown("Halted", "alarm", "report"),
     Status.REVERTED: Shown("Went back", "alarm", "report"),
     Status.ABORTED: Shown("Aborted", "warn", "cancel"),

@@ -89,7 +89,7 @@ def _approve_wave(work: Work, event: ApproveWave) -> None:
 
 
 def _approve_device(work: Work, event: ApproveDevice) -> None:
-    _need(work, Status.RUNNING, Status.PAUSED, Status.FINISHED, verb="be approved")
+    _need(work, Status.RUNNING, Status.PAUSED, Status.FINISHED, Status.FAILED, verb="be approved")
     device = _device(work, event.device)
     if not awaits_person(work.state, device):
         raise NotNowError(
@@ -101,7 +101,7 @@ def _approve_device(work: Work, event: ApproveDevice) -> None:
 
 
 def _retry(work: Work, event: Retry) -> None:
-    _need(work, Status.RUNNING, Status.PAUSED, Status.FINISHED, verb="be retried")
+    _need(work, Status.RUNNING, Status.PAUSED, Status.FINISHED, Status.FAILED, verb="be retried")
     device = _device(work, event.device)
     if device.stage is not Stage.FAILED and not (device.behind and device.stage in ON_ITS_WAY):
         raise NotNowError(

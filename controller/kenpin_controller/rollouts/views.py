@@ -19,6 +19,8 @@ class Status(StrEnum):
     REVERTING = "reverting"
     """A gate closed, or a person took it back: devices are on their way to what ran before."""
     FINISHED = "finished"
+    FAILED = "failed"
+    """All waves are over, and too few devices have it. A device that is asked again can still mend that."""
     HALTED = "halted"
     """A gate closed, and what had switched was left as it is."""
     REVERTED = "reverted"

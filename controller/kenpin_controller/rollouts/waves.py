@@ -10,9 +10,10 @@ from kenpin_controller.rollouts.work import Work
 from kenpin_wire.messages import Phase
 
 _UNKNOWN = Sight()
-_WATCHED = frozenset({Status.RUNNING, Status.PAUSED, Status.FINISHED})
-_ORDERING = frozenset({Status.RUNNING, Status.FINISHED})
-"""A finished rollout still has those to serve that were left behind, or that a person has asked again."""
+_OVER = frozenset({Status.FINISHED, Status.FAILED})
+"""Such a rollout still has those to serve that were left behind, or that a person has asked again."""
+_WATCHED = frozenset({Status.RUNNING, Status.PAUSED}) | _OVER
+_ORDERING = frozenset({Status.RUNNING}) | _OVER
 
 
 def tick(work: Work, event: Tick) -> None:
@@ -22,11 +23,13 @@ def tick(work: Work, event: Tick) -> None:
         _begin(work, 0)
     if event.evidence is not None and work.state.status in _WATCHED:
         closed = _ask_shadows(work, event.evidence)
-        if work.state.status is not Status.FINISHED:
+        if work.state.status not in _OVER:
             _ask_gates(work, event, event.evidence, closed)
     if work.state.status in _ORDERING:
         _order(work, event)
         _switch(work, event)
+    if work.state.status in _OVER:
+        _conclude(work)
 
 
 def awaits_word(state: RolloutState, device: DeviceState) -> bool:
@@ -119,7 +122,7 @@ def _ask_shadows(work: Work, evidence: g.Evidence) -> list[tuple[str, GateView]]
             device = work.move(device, gate=view)  # noqa: PLW2901  the same device, a moment later
         if view.state is GateState.CLOSED:
             closed.append((f"shadow gate of {device.device}", view))
-            if work.state.status is Status.FINISHED:
+            if work.state.status in _OVER:
                 work.withdraw(device, f"shadow gate: {view.sentence.rstrip('.')}")
     return closed
 
@@ -191,9 +194,19 @@ def _halt(work: Work, event: Tick, what: str, view: GateView) -> None:
 
 
 def _finish(work: Work) -> None:
-    work.become(status=Status.FINISHED, ended_s=work.now_s)
+    work.become(ended_s=work.now_s)
+    _conclude(work)
     done = sum(d.stage is Stage.DONE for d in work.devices.values())
-    work.say(f"finished: {done} of {len(work.devices)} devices have it")
+    work.say(f"{work.state.status}: {done} of {len(work.devices)} devices have it")
+
+
+def _conclude(work: Work) -> None:
+    """Where too many failed nobody shall read "finished"."""
+    view = g.success(work.state.plan.gates, _tally(work), wave_over=True)
+    if view.state is GateState.CLOSED:
+        work.become(status=Status.FAILED, cause=view.sentence.rstrip("."))
+    else:
+        work.become(status=Status.FINISHED, cause="")
 
 
 def _leave_behind(work: Work, event: Tick) -> None:
