@@ -47,7 +47,12 @@ NO_MESSAGE = (
 """Breaks the contract of every channel."""
 NO_WISH = (b"{}", b'{"rev": -1}', b'{"rev": 1e400}', b'{"rev": "5"}', b'{"id": "%s"}' % (b"y" * 70))
 """Breaks the contract of what a controller says."""
-ARGUMENTS = {Channel.SET_BLOB: "0" * 64, Channel.CMD: "selfdestruct", Channel.REPLY: "nobody-asked"}
+ARGUMENTS = {
+    Channel.SET_BLOB: "0" * 64,
+    Channel.SET_META: "nobody-asked",
+    Channel.CMD: "selfdestruct",
+    Channel.REPLY: "nobody-asked",
+}
 
 
 class Stranger:
