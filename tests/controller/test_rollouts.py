@@ -10,8 +10,10 @@ from kenpin_controller.rollouts import plan as p
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.messages import Policy as WirePolicy
 from kenpin_wire.messages import (
+    Score,
     ScoreAggregate,
     ShadowPolicy,
+    Verdict,
 )
 from kenpin_wire.shadow import Disagreement
 from kenpin_wire.topics import Channel
@@ -149,6 +151,10 @@ def test_a_person_approves_a_staged_camera_with_its_proposed_threshold(api, came
     wait_until(lambda: made["cam-1"].agent.of(Channel.SET_RELEASE), what="the order")
     made["cam-1"].shadow(proposed_threshold=2.25, proposed_false_rejects=0.01)
     wait_until(lambda: api.get(path).json()["devices"]["cam-1"]["can_approve"], what="the wait")
+    made["cam-1"].agent.say(Channel.SCORE, Score(score=9.0, threshold=2.0, verdict=Verdict.ANOMALY))
+    wait_until(
+        lambda: api.get("/devices/cam-1").json()["score"] == 9.0, what="a bad part, which holds nothing up"
+    )
     assert "waits for a person's yes" in api.get("/devices/cam-1/why").json()["sentence"]
     assert made["cam-1"].switched_to == []
     answer = api.post(f"{path}/approve", json={"device": "cam-1", "with_threshold": True})

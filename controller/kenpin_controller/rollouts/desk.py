@@ -31,12 +31,16 @@ from kenpin_controller.store import Store
 from kenpin_controller.store.audit import Deed, read_audit
 from kenpin_controller.store.rollouts import Send
 from kenpin_controller.views import DeviceView
-from kenpin_controller.why import Health, why
+from kenpin_controller.why import ANOMALY, Health, why
 from kenpin_wire.errors import ConfigError
 from kenpin_wire.messages import ReleaseName
 
 _TAG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 MAX_TAGS = 20
+_NOT_ITS_OWN = (
+    ANOMALY,
+    "Getting ready",
+)  # what a part or a start shows, and no trouble that holds an update up
 
 Allowed = Callable[[str, str], bool]
 """Whether `who` may do what the verb says."""
@@ -199,7 +203,7 @@ class RolloutDesk:
     def why(self, device: str, now_s: float) -> Health:
         """Why a device stands as it does: its own troubles first, then what rollouts have to say."""
         health = why(self._view(device), now_s)
-        if not health.all_right and health.word != "Getting ready":
+        if not health.all_right and health.word not in _NOT_ITS_OWN:
             return health
         for state in self._runner.live():
             there = state.devices.get(device)
