@@ -37,10 +37,8 @@ from kenpin_wire.messages import ReleaseName
 
 _TAG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 MAX_TAGS = 20
-_NOT_ITS_OWN = (
-    ANOMALY,
-    "Getting ready",
-)  # what a part or a start shows, and no trouble that holds an update up
+_NOT_ITS_OWN = (ANOMALY, "Getting ready")
+"""What a part or a first start shows: no trouble of the device's own, that would hold an update up."""
 
 Allowed = Callable[[str, str], bool]
 """Whether `who` may do what the verb says."""
