@@ -49,6 +49,7 @@ def test_settings_accumulate_on_the_wire(site, agent):
 
 def test_a_device_that_comes_later_finds_its_settings(site, agent, new_agent):
     site.set_inspection("cam-1", False, who="ana")
+    wait_until(lambda: agent.of(Channel.SET_CONFIG), what="the settings at the broker")
     late = new_agent("cam-1", silent=True)
     wait_until(lambda: late.of(Channel.SET_CONFIG), what="the settings")
     assert any(retained for topic, _, retained in late.heard if topic.channel is Channel.SET_CONFIG)
