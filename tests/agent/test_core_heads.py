@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -75,29 +73,6 @@ def test_lof_equals_scikit_learns_novelty_lof(name: str, k: int) -> None:
     head = lof(references, k)
     found = [head.score(pooled(query)) for query in queries]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_lof_answers_twenty_times_faster_than_scikit_learn() -> None:
-    """On 1,000 × 1,280 in float32, k = 5, each as it comes: scikit-learn's threads and numpy's as their users
-    have them. With one thread each it is 10 times, and 8 where scikit-learn's references are float64: then reading
-    5 MB of references is most of the time (`bench/lof.py`)."""
-    rng = np.random.default_rng(0)
-    references = rng.normal(size=(1000, 1280)).astype(np.float32)
-    query = rng.normal(size=(1, 1280)).astype(np.float32)
-    theirs = LocalOutlierFactor(n_neighbors=5, novelty=True).fit(references)
-    ours, features = lof(references, 5), pooled(query[0])
-    ours.score(features)
-    quickest_theirs = min(timed(lambda: theirs.score_samples(query)) for _ in range(40))
-    quickest_ours = min(timed(lambda: ours.score(features)) for _ in range(200))
-    ratio = quickest_theirs / quickest_ours
-    # The promise of 20 is kept on an idle machine (28 to 34 measured); a busy one must not fail the build.
-    assert ratio > 6
-
-
-def timed(action: Callable[[], object]) -> float:
-    began_s = time.perf_counter()
-    action()
-    return time.perf_counter() - began_s
 
 
 @settings(max_examples=60, deadline=None)
